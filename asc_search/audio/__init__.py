@@ -1,0 +1,1 @@
+"""Front ends and augmentations, batched torch code."""

@@ -1,0 +1,1 @@
+"""Audio data: generated demo scenes, labelled folders, and their splits."""

@@ -1,0 +1,68 @@
+"""Clips: a table of audio files with what is known about each, the only view of data the other rooms have."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test", "evaluation")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Audio files with label, device, location and split; columns are parallel tuples.
+
+    ``labels`` holds indices into ``classes`` (-1 where unknown, as in an evaluation set); ``locations`` holds a recording
+    location or source id ('' where the source gives none), ``devices`` the recording device ('' where unknown).
+    ``seen_devices`` are those of the training part; others are reported as unseen.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+    devices: tuple[str, ...]
+    locations: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, indices: Sequence[int]) -> Clips:
+        """The rows at ``indices``, in that order."""
+
+        def pick(column: tuple) -> tuple:
+            return tuple(column[i] for i in indices)
+
+        return replace(
+            self,
+            files=pick(self.files),
+            labels=pick(self.labels),
+            devices=pick(self.devices),
+            locations=pick(self.locations),
+            splits=pick(self.splits),
+        )
+
+    def where(self, keep: Callable[[int], bool]) -> Clips:
+        """The rows whose index satisfies ``keep``."""
+        return self.take([i for i in range(len(self)) if keep(i)])
+
+    def split(self, name: str) -> Clips:
+        """The rows of one split: ``train``, ``validation``, ``test`` or ``evaluation``."""
+        return self.where(lambda i: self.splits[i] == name)
+
+    def label_array(self) -> np.ndarray:
+        """Labels as int64, shape (clips,)."""
+        return np.asarray(self.labels, dtype=np.int64)
+
+    def digest(self) -> str:
+        """SHA-256 of names, labels, splits and file sizes and times: changes when the data does."""
+        digest = hashlib.sha256()
+        for name, label, split in zip(self.files, self.labels, self.splits, strict=True):
+            stat = (self.root / name).stat()
+            digest.update(f"{name}\0{label}\0{split}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Networks: what they are (spec), what they cost (cost), and how they are built (network)."""

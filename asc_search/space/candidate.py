@@ -1,0 +1,103 @@
+"""Candidate: one point of the space, everything a training needs, as a value that round-trips through JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.nets.network import shrink
+from asc_search.nets.spec import NetSpec
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Structured pruning: ``ratio`` of the channels removed after ``start`` (share of the epochs); 0 means none."""
+
+    ratio: float = 0.0
+    start: float = 0.3
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained: AdamW, warm-up then cosine, and the augmentations with their strengths.
+
+    ``crops_per_clip`` windows are drawn from each clip an epoch; ``roll_s`` rolls the window by up to that many seconds;
+    ``freq_mask`` mel bands are masked at most; Freq-MixStyle with probability ``mixstyle_p`` and Beta(``mixstyle_alpha``);
+    mixup with Beta(``mixup_alpha``), 0 for none.
+    """
+
+    lr: float = 5e-3
+    weight_decay: float = 1e-4
+    batch: int = 64
+    warmup: float = 0.1
+    crops_per_clip: int = 1
+    roll_s: float = 0.1
+    freq_mask: int = 48
+    mixstyle_p: float = 0.4
+    mixstyle_alpha: float = 0.3
+    mixup_alpha: float = 0.0
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Loss = ``weight`` * CE + (1 - ``weight``) * T^2 * KL(teacher || student), T = ``temperature``.
+
+    ``teachers`` is the drawn subset, taught by the mean of their logits; empty: cross-entropy alone.
+    """
+
+    teachers: tuple[str, ...] = ()
+    temperature: float = 2.0
+    weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Front end, network as first trained, pruning, weight type, training and distillation."""
+
+    frontend: FrontEnd
+    network: NetSpec
+    weight_type: str = "fp16"
+    pruning: Pruning = field(default_factory=Pruning)
+    training: Training = field(default_factory=Training)
+    distillation: Distillation = field(default_factory=Distillation)
+
+    @property
+    def deployed(self) -> NetSpec:
+        """The network after pruning: what is priced, exported and run."""
+        if self.pruning.ratio == 0:
+            return self.network
+        return shrink(self.network, self.kept)
+
+    def kept(self, width: int) -> int:
+        """Channels left of ``width`` after pruning, rounded down as torch-pruning does, at least 1."""
+        return max(1, int(width * (1 - self.pruning.ratio)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "frontend": self.frontend.to_json(),
+            "network": self.network.to_json(),
+            "weight_type": self.weight_type,
+            "pruning": asdict(self.pruning),
+            "training": asdict(self.training),
+            "distillation": {**asdict(self.distillation), "teachers": list(self.distillation.teachers)},
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Candidate:
+        distillation = {**data["distillation"], "teachers": tuple(data["distillation"]["teachers"])}
+        return Candidate(
+            frontend=FrontEnd.from_json(data["frontend"]),
+            network=NetSpec.from_json(data["network"]),
+            weight_type=data["weight_type"],
+            pruning=Pruning(**data["pruning"]),
+            training=Training(**data["training"]),
+            distillation=Distillation(**distillation),
+        )
+
+    def digest(self) -> str:
+        """Short hash of the whole candidate: equal candidates, equal digest."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
