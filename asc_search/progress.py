@@ -33,3 +33,33 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance(task)
+
+
+class Stage:
+    """One long stage: an outer bar over its items, an inner one over the epochs of the item under way."""
+
+    def __init__(self, description: str, total: int, done: int = 0) -> None:
+        self._progress = bar()
+        self._outer = self._progress.add_task(description, total=total, completed=done)
+        self._inner = self._progress.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> Stage:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def begin(self, item: str, epochs: int, done: int = 0) -> None:
+        """Show an item of ``epochs`` epochs, ``done`` of them had before."""
+        self._progress.reset(self._inner, description=f"  {item}", total=epochs, completed=done, visible=True)
+
+    def epoch(self, done: int) -> None:
+        """Say how many epochs of the item are done."""
+        self._progress.update(self._inner, completed=done)
+
+    def end(self, line: str) -> None:
+        """Finish the item with one line that stays."""
+        self._progress.console.print(line, markup=False)
+        self._progress.update(self._inner, visible=False)
+        self._progress.advance(self._outer)

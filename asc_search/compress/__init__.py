@@ -1,0 +1,1 @@
+"""Compression: pruning to smaller widths, and the type weights are stored in."""

@@ -16,9 +16,9 @@ SPLITS = ("train", "validation", "test", "evaluation")
 class Clips:
     """Audio files with label, device, location and split; columns are parallel tuples.
 
-    ``labels`` holds indices into ``classes`` (-1 where unknown, as in an evaluation set); ``locations`` holds a recording
-    location or source id ('' where the source gives none), ``devices`` the recording device ('' where unknown).
-    ``seen_devices`` are those of the training part; others are reported as unseen.
+    ``labels`` holds indices into ``classes`` (-1 where unknown, as in an evaluation set); ``locations`` holds a
+    recording location or source id ('' where the source gives none), ``devices`` the recording device ('' where
+    unknown), ``splits`` one of ``SPLITS`` ('' until assigned).
     """
 
     root: Path
@@ -54,6 +54,12 @@ class Clips:
     def split(self, name: str) -> Clips:
         """The rows of one split: ``train``, ``validation``, ``test`` or ``evaluation``."""
         return self.where(lambda i: self.splits[i] == name)
+
+    @property
+    def seen_devices(self) -> tuple[str, ...]:
+        """Known devices of the training part, sorted; others are reported as unseen."""
+        pairs = zip(self.devices, self.splits, strict=True)
+        return tuple(sorted({device for device, split in pairs if device and split == "train"}))
 
     def label_array(self) -> np.ndarray:
         """Labels as int64, shape (clips,)."""

@@ -1,0 +1,1 @@
+"""Distillation: teachers, their cached logits, and subsets of them."""

@@ -56,7 +56,11 @@ class NetSpec:
         return replace(self, classes=classes, layers=(*self.layers[:-1], replace(self.layers[-1], out=classes)))
 
     def to_json(self) -> dict[str, Any]:
-        return {"input": list(self.input), "classes": self.classes, "layers": [layer.to_json() for layer in self.layers]}
+        return {
+            "input": list(self.input),
+            "classes": self.classes,
+            "layers": [layer.to_json() for layer in self.layers],
+        }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> NetSpec:

@@ -25,9 +25,9 @@ class Pruning:
 class Training:
     """How a network is trained: AdamW, warm-up then cosine, and the augmentations with their strengths.
 
-    ``crops_per_clip`` windows are drawn from each clip an epoch; ``roll_s`` rolls the window by up to that many seconds;
-    ``freq_mask`` mel bands are masked at most; Freq-MixStyle with probability ``mixstyle_p`` and Beta(``mixstyle_alpha``);
-    mixup with Beta(``mixup_alpha``), 0 for none.
+    ``crops_per_clip`` windows are drawn from each clip an epoch; ``roll_s`` rolls the window by up to that many
+    seconds; ``freq_mask`` mel bands are masked at most; Freq-MixStyle with probability ``mixstyle_p`` and
+    Beta(``mixstyle_alpha``); mixup with Beta(``mixup_alpha``), 0 for none.
     """
 
     lr: float = 5e-3
@@ -75,6 +75,14 @@ class Candidate:
     def kept(self, width: int) -> int:
         """Channels left of ``width`` after pruning, rounded down as torch-pruning does, at least 1."""
         return max(1, int(width * (1 - self.pruning.ratio)))
+
+    def describe(self) -> str:
+        """The candidate in words, for tables and hover texts."""
+        blocks = [f"{layer.family} {layer.out}" for layer in self.network.layers[:-1]]
+        pruned = f", {self.pruning.ratio:.0%} of channels pruned" if self.pruning.ratio else ""
+        plan = self.distillation
+        taught = f"T {plan.temperature:.2g}, weight {plan.weight:.2g}" if plan.teachers else "no teacher"
+        return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned}; {taught}"
 
     def to_json(self) -> dict[str, Any]:
         return {

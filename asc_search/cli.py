@@ -1,0 +1,147 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asc_search import __version__
+from asc_search.errors import AscSearchError
+from asc_search.progress import console
+
+app = typer.Typer(
+    help="Search, distil, measure and pack low-complexity acoustic scene classifiers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    space: Annotated[Path, typer.Argument(help="The YAML space, for example spaces/student.yaml.")],
+    data: Annotated[str | None, typer.Option(help="Data instead of the space's: demo or folder:PATH.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME of the space by default.")] = None,
+    storage: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the study's database instead of a file.")] = None,
+    skip_bad_files: Annotated[bool, typer.Option(help="Leave out unreadable files and list them in the run folder.")] = False,
+    allow_leaky_split: Annotated[
+        bool, typer.Option(help="Allow a validation split where neither location nor source id is known.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+) -> None:
+    """Search SPACE, retrain its front with full distillation, test it once, and pack a submission.
+
+    The same command continues a run that was stopped.
+    """
+    from asc_search.job import Wishes, run_job
+    from asc_search.space.load import load
+    from asc_search.study.run_folder import RunFolder
+
+    _use_threads(threads)
+    loaded = load(space)
+    if data is not None:
+        loaded = replace(loaded, data=replace(loaded.data, source=data))
+    folder = RunFolder(out or Path("runs") / space.stem)
+    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split))
+    if loaded.export is not None:
+        from asc_search.export.from_run import export_run
+
+        export_run(folder, loaded.export.profile, loaded.export.label, folder.root / "submission.zip")
+    _say_what_next(folder.root, storage)
+
+
+def _say_what_next(root: Path, storage: str | None) -> None:
+    from asc_search.study.create import shown_url
+
+    database = shown_url(storage) if storage else f"sqlite:///{root / 'study.db'}"
+    console.print("\nLook further:", style="bold")
+    console.print(f"  {root / 'front.html'} (open in a browser), {root / 'front.csv'}", markup=False, soft_wrap=True)
+    console.print(f"  optuna-dashboard {database}", markup=False, soft_wrap=True)
+    console.print(
+        f"  asc-search export {root} --profile dcase2024 --label Lastname_INST_task1_1 --out submission.zip",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    label: Annotated[str, typer.Option(help="Lastname_INSTITUTE_task1_INDEX.")],
+    out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("submission.zip"),
+    profile: Annotated[str, typer.Option(help="Challenge year: dcase2024.")] = "dcase2024",
+    trial: Annotated[int | None, typer.Option(help="Trial to export; the finalist best on validation by default.")] = None,
+    clips: Annotated[Path | None, typer.Option(help="Folder of evaluation clips 0.wav, 1.wav, ...")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Folder of the official lists split5.csv, split10.csv, ...")] = None,
+    authors: Annotated[Path | None, typer.Option(help="YAML list of authors; the space's export.authors by default.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Technical report (pdf) to include.")] = None,
+    practice: Annotated[bool, typer.Option(help="Rehearse: any number of clips, own splits. Not for upload.")] = False,
+) -> None:
+    """Write the official submission of a finished run, or say which rules forbid it."""
+    from asc_search.study.run_folder import existing_run
+    from asc_search.export.from_run import export_run
+
+    export_run(
+        existing_run(run), profile, label, out, trial=trial, clips=clips, lists=splits, authors=authors, report=report,
+        practice=practice,
+    )  # fmt: skip
+
+
+@app.command()
+def complexity(
+    name: Annotated[str, typer.Argument(help="A published design, for example dcase2024-baseline.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Vary the design: key=value, for example base=40.")] = None,
+    input_: Annotated[str | None, typer.Option("--input", help="Input channels,mels,frames, for example 1,256,65.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Price a design: parameters, NeSsi MACs and bytes, against the limits, from closed forms."""
+    from asc_search.oracle.quote import print_quote, quote
+
+    priced = quote(name, set_ or [], input_)
+    if as_json:
+        print(json.dumps(priced))
+    else:
+        print_quote(name, priced)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _stop(*_signal: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: errors a person can act on are one message, an interruption says how to go on."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app(standalone_mode=True)
+    except AscSearchError as error:
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command continues where this one ended", markup=False)
+        sys.exit(130)

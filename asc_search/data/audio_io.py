@@ -1,0 +1,64 @@
+"""Reading and writing of single audio files: everything is mono float32 at the wanted rate once read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from asc_search.errors import AscSearchError
+
+
+class UnreadableAudio(AscSearchError):
+    """An audio file cannot be used; the message is the reason alone, the caller adds which file."""
+
+
+def read_mono(path: Path, rate_hz: int | None = None) -> np.ndarray:
+    """The file as float32 of shape (samples,): mean of its channels, resampled (soxr HQ) to ``rate_hz``.
+
+    Without ``rate_hz`` the file's own rate is kept.
+
+    Raises:
+        UnreadableAudio: not a wav, flac or ogg file, damaged, without samples, or with NaN or infinite samples.
+    """
+    try:
+        samples, source_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise UnreadableAudio(_reason(error)) from error
+    if not len(samples):
+        raise UnreadableAudio("has no samples")
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise UnreadableAudio(f"has {np.size(finite) - np.count_nonzero(finite)} NaN or infinite samples")
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if rate_hz is None or source_hz == rate_hz:
+        return mono
+    return soxr.resample(mono, source_hz, rate_hz, quality="HQ")
+
+
+def check_header(path: Path) -> None:
+    """Open ``path`` without decoding it.
+
+    Raises:
+        UnreadableAudio: not an audio file that can be read, or its length is zero.
+    """
+    try:
+        frames = soundfile.info(path).frames
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise UnreadableAudio(_reason(error)) from error
+    if frames <= 0:
+        raise UnreadableAudio("has no samples")
+
+
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:
+    """Write mono float ``samples``, clipped to [-1, 1], as 16-bit PCM."""
+    pcm = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    soundfile.write(path, pcm, rate_hz, subtype="PCM_16", format="WAV")
+
+
+def _reason(error: Exception) -> str:
+    # libsndfile repeats the path in its message; the caller names it already
+    text = getattr(error, "error_string", None) or str(error)
+    return f"cannot be read as audio ({text.strip().rstrip('.')})"

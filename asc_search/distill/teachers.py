@@ -1,0 +1,153 @@
+"""Teachers: each runs once over the training windows, and its logits are kept; trials only read them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.kaldi_mel import RATE_HZ, TaggerFrontEnd
+from asc_search.data.clips import Clips
+from asc_search.distill.head import cross_fitted_logits, fit_head
+from asc_search.files import read_json, write_atomically, write_json
+from asc_search.nets.systems import mobile
+from asc_search.nets.tagger import load_tagger
+from asc_search.space.candidate import Candidate, Training
+from asc_search.space.space import NetworkTeacher, TaggerTeacher
+from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.features import logmel_windows
+from asc_search.train.fit import TrainState, device
+from asc_search.train.metrics import Metrics, evaluate
+from asc_search.train.predict import clip_probabilities, window_logits
+from asc_search.train.windows import Windows, transformed_windows
+
+VERSION = 1  # raise when a teacher of the same declaration would give other logits
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A teacher's logits (training windows, classes) and its metrics on the validation clips."""
+
+    logits: np.ndarray
+    validation: Metrics
+
+
+def teach(
+    folder: Path,
+    teacher: NetworkTeacher | TaggerTeacher,
+    training: Clips,
+    validation: Clips,
+    frontend: FrontEnd,
+    recipe: Training,
+    seed: int,
+    after_epoch: Callable[[TrainState], None],
+) -> Taught:
+    """Train (or load and fit) ``teacher`` on ``training``, run it once over its windows, keep the logits in ``folder``.
+
+    Done before with the same declaration, clips and seed: read back. The window length is the students'.
+
+    Raises:
+        WeightsError: a tagger's weights file is missing or not what it should be.
+    """
+    name = _key(teacher, training, validation, frontend, recipe, seed)
+    logits_path, note_path = folder / "logits" / f"{name}.npy", folder / "logits" / f"{name}.json"
+    note = read_json(note_path)
+    if note is None or not logits_path.exists() or logits_path.stat().st_size != note["bytes"]:
+        if isinstance(teacher, TaggerTeacher):
+            logits, metrics = _tagger(folder, teacher, training, validation, frontend.seconds)
+        else:
+            logits, metrics = _network(folder, name, teacher, training, validation, frontend, recipe, seed, after_epoch)
+        write_atomically(logits_path, lambda aside: _write_logits(aside, logits))
+        size = logits_path.stat().st_size
+        note = {"teacher": teacher.name, "bytes": size, "validation": metrics.to_json()}
+        write_json(note_path, note)
+    return Taught(np.load(logits_path), Metrics.from_json(note["validation"]))
+
+
+def _write_logits(path: Path, logits: np.ndarray) -> None:
+    with path.open("wb") as target:
+        np.save(target, logits.astype(np.float16), allow_pickle=False)
+
+
+def _key(teacher: NetworkTeacher | TaggerTeacher, training: Clips, validation: Clips, *rest: object) -> str:
+    """Names a teacher's files by everything its logits depend on."""
+    weights = hashlib.sha256(teacher.weights.read_bytes()).hexdigest() if _has_weights(teacher) else ""
+    declared = json.dumps([repr(teacher), [repr(part) for part in rest], weights, VERSION])
+    content = f"{declared}\0{training.digest()}\0{validation.digest()}"
+    return f"{teacher.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def _has_weights(teacher: NetworkTeacher | TaggerTeacher) -> bool:
+    return isinstance(teacher, TaggerTeacher) and teacher.weights.is_file()
+
+
+def _measure(logits: np.ndarray, windows: Windows) -> Metrics:
+    """Clip-level metrics of window logits (windows, classes)."""
+    clips, scored = windows.clips, windows.scored
+    probabilities = clip_probabilities(logits[scored], windows.clip_of[scored], len(clips))
+    return evaluate(probabilities, clips.label_array(), clips.classes, clips.devices)
+
+
+def _network(
+    folder: Path,
+    name: str,
+    teacher: NetworkTeacher,
+    training: Clips,
+    validation: Clips,
+    frontend: FrontEnd,
+    recipe: Training,
+    seed: int,
+    after_epoch: Callable[[TrainState], None],
+) -> tuple[np.ndarray, Metrics]:
+    """A larger network of our own, trained with cross-entropy in the run."""
+    own = teacher.frontend_on(frontend)
+    spec = mobile(
+        teacher.family,
+        own.shape,
+        len(training.classes),
+        teacher.base,
+        teacher.multiplier,
+        teacher.expansion,
+        teacher.stem_stride,
+    )
+    candidate = Candidate(own, spec, training=replace(recipe, lr=teacher.lr))
+    state = train_candidate(
+        candidate,
+        Material(folder, training, {}),
+        folder / "teachers" / name / "checkpoint.safetensors",
+        seed=seed,
+        epochs=teacher.epochs,
+        after_epoch=after_epoch,
+    )
+    seen, held_out = (logmel_windows(folder, clips, own) for clips in (training, validation))
+    logits = window_logits(state.network, seen.values, device())
+    return logits, _measure(window_logits(state.network, held_out.values, device()), held_out)
+
+
+def _tagger(
+    folder: Path, teacher: TaggerTeacher, training: Clips, validation: Clips, seconds: float
+) -> tuple[np.ndarray, Metrics]:
+    """The AudioSet tagger with a linear head fitted on its frozen embeddings of the same windows."""
+    tagger, front = load_tagger(teacher.weights).to(device()).eval(), TaggerFrontEnd().to(device())
+    key = {"transform": "tagger", "weights": hashlib.sha256(teacher.weights.read_bytes()).hexdigest()}
+    seen, held_out = (
+        transformed_windows(
+            folder / "features",
+            clips,
+            RATE_HZ,
+            seconds,
+            lambda samples: tagger.embed(front(samples.to(device()))),
+            key,
+            f"{teacher.name}: embeddings",
+        )
+        for clips in (training, validation)
+    )
+    classes = len(training.classes)
+    labels = training.label_array()[seen.clip_of]
+    head = fit_head(np.asarray(seen.values), labels, classes, teacher.decay)
+    return cross_fitted_logits(seen, classes, teacher.decay), _measure(head(np.asarray(held_out.values)), held_out)

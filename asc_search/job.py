@@ -1,0 +1,137 @@
+"""The main job, stage after stage: data, teachers, search, retraining, one look at the test split, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError
+from asc_search.files import write_json
+from asc_search.nets.network import price
+from asc_search.nets.systems import SYSTEMS
+from asc_search.progress import Stage, console
+from asc_search.report.front_csv import write_front_csv
+from asc_search.report.front_plot import write_front_html
+from asc_search.report.front_table import front_table
+from asc_search.space.space import Space
+from asc_search.study.dataset import open_data
+from asc_search.study.create import open_storage, open_study, sqlite_url
+from asc_search.study.front import finalist_trials, trial_points
+from asc_search.study.records import FinalistRow, TrialPoint
+from asc_search.study.retrain import Finalist, Trained, measure_on_test, reference, retrain_all, row, undistilled
+from asc_search.study.run_folder import RunFolder
+from asc_search.study.search import Setting, search
+from asc_search.study.subsets import teach_all
+from asc_search.space.candidate import Candidate
+from asc_search.train.candidate import Material
+
+STUDY = "search"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may ask beyond the space: the database and how to meet bad data."""
+
+    storage: str | None = None
+    skip_bad_files: bool = False
+    allow_leaky_split: bool = False
+
+
+def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
+    """Run or continue the whole job in ``run`` and return the measured front, best on validation first.
+
+    Raises:
+        AscSearchError: what a person can mend; everything computed so far stays.
+    """
+    with run.locked():
+        opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
+        clips = opened.clips
+        run.check_same(space=space.digest(), data=clips.digest(), source=space.data.source, folder=_folder(space))
+        run.space_file.write_text(space.source_text, encoding="utf-8")
+        training, validation, test = (clips.split(name) for name in ("train", "validation", "test"))
+        note = " (synthetic scenes)" if opened.synthetic else ""
+        console.print(
+            f"{space.data.source}{note}: {len(clips.classes)} classes, {len(training)} clips to train, "
+            f"{len(validation)} to select, {len(test)} to test once at the end",
+            markup=False,
+        )
+        names = tuple(space.pool)
+        with Stage("teachers", len(names)) as stage:
+            material = teach_all(space, run, names, training, validation, stage)
+        study = open_study(open_storage(wishes.storage or sqlite_url(run.database)), _study_name(run, wishes), space)
+        search(study, Setting(space, run, material, validation))
+        finalists = [
+            Finalist(f"trial {trial.number}", "finalist", Candidate.from_json(trial.user_attrs["candidate"]), trial.number)
+            for trial in finalist_trials(study, space)
+        ]
+        trained = retrain_front(space, run, finalists, material, validation)
+        rows = measure_front(space, run, trained, training.devices, test)
+        write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
+        write_report(space, run, rows, trial_points(study))
+        return rows
+
+
+def _folder(space: Space) -> str:
+    """Where paths in the space start."""
+    return str(Path(space.file).resolve().parent)
+
+
+def _study_name(run: RunFolder, wishes: Wishes) -> str:
+    """The study's name: short in the run's own database, with the folder's name in a shared one."""
+    return run.root.resolve().name if wishes.storage else STUDY
+
+
+def retrain_front(
+    space: Space, run: RunFolder, finalists: Sequence[Finalist], material: Material, validation: Clips
+) -> dict[Finalist, list[Trained]]:
+    """Retrain the finalists, then the published references by the best one's recipe, and untaught twins if asked.
+
+    Raises:
+        AscSearchError: no finalist could be trained.
+    """
+    epochs, seeds = space.retrain.epochs, space.retrain.seeds
+    trained = retrain_all(finalists, material, validation, run, epochs, seeds)
+    if not trained:
+        raise AscSearchError("no finalist could be retrained: every seed diverged; lower training.lr in the space")
+    best = best_finalist(trained)
+    classes = len(material.training.classes)
+    others = [reference(design, best.candidate, classes) for design in space.retrain.references]
+    if space.retrain.undistilled:
+        others += [undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.teachers]
+    return {**trained, **retrain_all(others, material, validation, run, epochs, seeds)}
+
+
+def best_finalist(trained: dict[Finalist, list[Trained]]) -> Finalist:
+    """The finalist with the highest mean validation accuracy; the test split has no part in this."""
+    finalists = [finalist for finalist in trained if finalist.role == "finalist"]
+    return max(finalists, key=lambda finalist: mean(run.validation.accuracy for run in trained[finalist]))
+
+
+def measure_front(
+    space: Space, run: RunFolder, trained: dict[Finalist, list[Trained]], seen: Sequence[str], test: Clips
+) -> list[FinalistRow]:
+    """The one reading of the test split: every retrained network's row."""
+    rows = []
+    with Stage("test", len(trained)) as stage:
+        for finalist, runs in trained.items():
+            tests = [measure_on_test(one, test, run.root, seen) for one in runs]
+            rows.append(row(finalist, runs, tests, space.retrain.epochs))
+            stage.end(f"{finalist.name}: {100 * mean(metrics.accuracy for metrics in tests):.1f} % on test")
+    return rows
+
+
+def write_report(space: Space, run: RunFolder, rows: Sequence[FinalistRow], trials: Sequence[TrialPoint]) -> None:
+    """Write front.csv, front.json and front.html into the run and print the table of the front."""
+    budget = space.budget
+    write_json(run.root / "front.json", [one.to_json() for one in rows])
+    write_front_csv(rows, run.root / "front.csv")
+    published = []
+    for name, design in SYSTEMS.items():
+        cost = price(design())
+        published.append((name, cost.params, cost.macs))
+    title = f"{run.root.resolve().name}: accuracy against MACs"
+    write_front_html(rows, trials, published, budget.macs, budget.weight_bytes, title, run.root / "front.html")
+    console.print(front_table(rows, budget.macs, budget.weight_bytes))

@@ -1,0 +1,164 @@
+"""What a space may say: the keys of every section with kind, range, default and meaning. Nothing here reads YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.nets.blocks import Option, families
+from asc_search.nets.systems import SYSTEMS
+from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
+
+OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
+WEIGHT_TYPES = ("fp32", "fp16")
+STRIDES = tuple(f"{freq}x{time}" for freq, time in product((1, 2, 3), repeat=2))
+HUGE = 10**15
+
+
+@dataclass(frozen=True)
+class Field:
+    """An option of the space itself: may be required, have other spellings, or (``absent``) have no value at all."""
+
+    option: Option
+    required: bool = False
+    absent: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def _number(default: float, low: float, high: float, doc: str) -> Option:
+    """An int or float option, by the type of its default."""
+    return Option("int" if isinstance(default, int) else "float", default, doc, low, high)
+
+
+_FRONT, _TRAIN, _PRUNE, _DISTIL = FrontEnd(), Training(), Pruning(), Distillation()
+
+FRONTEND = {
+    "rate_hz": _number(_FRONT.rate_hz, 4_000, 192_000, "sampling rate in Hz"),
+    "window": _number(_FRONT.window, 16, 65_536, "analysis window in samples"),
+    "hop": _number(_FRONT.hop, 16, 65_536, "samples from one frame to the next"),
+    "n_fft": _number(_FRONT.n_fft, 16, 65_536, "FFT length in samples, at least the window"),
+    "mels": _number(_FRONT.mels, 8, 1024, "mel bands: the network's input height"),
+    "fmin_hz": _number(_FRONT.fmin_hz, 0, 96_000, "lower edge of the mel filters in Hz"),
+    "fmax_hz": _number(_FRONT.fmax_hz, 0, 96_000, "upper edge of the mel filters in Hz, 0 for half the rate"),
+    "log_floor": _number(_FRONT.log_floor, 1e-12, 1, "added to the mel power before the logarithm"),
+    "seconds": _number(_FRONT.seconds, 0.1, 60, "length of one input window in seconds"),
+}
+
+TRAINING = {
+    "lr": _number(_TRAIN.lr, 1e-7, 1, "peak learning rate of AdamW"),
+    "weight_decay": _number(_TRAIN.weight_decay, 0, 1, "weight decay of AdamW"),
+    "batch": _number(_TRAIN.batch, 1, 4096, "windows in a batch"),
+    "warmup": _number(_TRAIN.warmup, 0, 1, "share of the steps with rising learning rate"),
+    "crops_per_clip": _number(_TRAIN.crops_per_clip, 1, 64, "windows drawn from each clip an epoch"),
+    "roll_s": _number(_TRAIN.roll_s, 0, 60, "shift of the window in time, at most, in seconds"),
+    "freq_mask": _number(_TRAIN.freq_mask, 0, 1024, "mel bands masked, at most"),
+    "mixstyle_p": _number(_TRAIN.mixstyle_p, 0, 1, "probability of Freq-MixStyle"),
+    "mixstyle_alpha": _number(_TRAIN.mixstyle_alpha, 0.01, 10, "Beta parameter of Freq-MixStyle"),
+    "mixup_alpha": _number(_TRAIN.mixup_alpha, 0, 10, "Beta parameter of mixup, 0 for none"),
+}
+
+PRUNING = {
+    "ratio": _number(_PRUNE.ratio, 0, 0.95, "share of the channels removed, 0 for none"),
+    "start": _number(_PRUNE.start, 0, 1, "share of the epochs before pruning"),
+}
+
+DISTILLATION = {
+    "temperature": _number(_DISTIL.temperature, 0.1, 100, "temperature of the teachers' and the student's logits"),
+    "weight": _number(_DISTIL.weight, 0, 1, "share of the loss that is cross-entropy with the labels"),
+}
+
+WEIGHT_TYPE = Option("str", Candidate.weight_type, "type the weights are stored as", choices=WEIGHT_TYPES)
+
+LIMITS = {
+    "macs": _number(30_000_000, 1, HUGE, "multiply-accumulates per second of audio"),
+    "weight_bytes": _number(128_000, 1, HUGE, "bytes of all weights"),
+}
+
+DATA = {
+    "source": Option("str", "demo", "`demo` or `folder:PATH`"),
+    "validation_fraction": _number(0.2, 0.01, 0.9, "share of the training part kept for validation"),
+    "seed": _number(0, 0, 2**32 - 1, "seed of the split"),
+    "allow_leaky_split": Option("bool", False, "accept splits that share recording locations"),
+}
+
+SEARCH = {
+    "trials": _number(50, 1, 10**6, "trainings"),
+    "reduction": _number(3, 2, 10, "one in this many goes on to the next rung"),
+    "startup": _number(10, 0, 10**6, "random trainings within the budget before TPE"),
+    "seed": _number(0, 0, 2**32 - 1, "seed of the search"),
+    "max_rejections": _number(200, 1, 10**7, "draws over the budget in a row before the search gives up"),
+}
+RUNGS = (1, 3, 9)
+EPOCHS = _number(1, 1, 10**6, "epochs")
+
+RETRAIN = {
+    "epochs": _number(30, 1, 10**6, "epochs of a full training"),
+    "seeds": _number(3, 1, 1000, "full trainings of each finalist"),
+    "finalists": _number(5, 1, 1000, "networks of the front that are trained fully, at most"),
+    "undistilled": Option("bool", False, "also train each finalist's twin without teachers"),
+}
+
+EXPORT = {
+    "profile": Option("str", "dcase2024", "rules the submission is checked against"),
+    "label": Option("str", "", "submission label"),
+    "name": Option("str", "", "system name"),
+    "abbreviation": Option("str", "", "abbreviation of the system's name"),
+}
+
+DESIGN = Option("str", "", "published design", choices=tuple(SYSTEMS))
+TEXT = Option("str", "", "text")
+
+_BASE = _number(32, 4, 1024, "width of the stem")
+_MULTIPLIER = _number(1.8, 0.5, 4.0, "width of a stage over that of the stage before")
+
+
+def _stride(doc: str, default: str) -> Option:
+    return Option("str", default, doc, choices=STRIDES)
+
+
+def network_fields() -> dict[str, Field]:
+    """The keys of ``network`` besides ``stages``; the stems are those registered now."""
+    stems = tuple(families("stem"))
+    aliases = {name.removesuffix("_stem"): name for name in stems if name.endswith("_stem")}
+    return {
+        "stem": Field(Option("str", stems[0], "stem family", choices=stems), required=True, aliases=aliases),
+        "stem_stride": Field(_stride("stride of the stem's second convolution (freq x time)", "2x2")),
+        "base": Field(_BASE, required=True),
+        "multiplier": Field(_MULTIPLIER),
+    }
+
+
+def stage_fields() -> dict[str, Field]:
+    """The keys of a stage besides its families' options; the block families are those registered now."""
+    blocks = tuple(families("block"))
+    return {
+        "family": Field(Option("str", blocks[0], "block family", choices=blocks), required=True),
+        "depth": Field(_number(1, 1, 32, "blocks"), required=True),
+        "width": Field(_number(32, 1, 4096, "output width instead of base * multiplier^stage"), absent=True),
+        "stride": Field(_stride("stride of one block (freq x time)", "1x1")),
+        "stride_at": Field(Option("str", "first", "the block with the stride", choices=("first", "last"))),
+    }
+
+
+def teacher_options() -> dict[str, dict[str, Option]]:
+    """The keys of a pool member by kind, besides ``kind`` and ``frontend``."""
+    stems = families("stem")
+    blocks = {name: block for name, block in families("block").items() if f"{name}_stem" in stems}
+    names = tuple(name for name, block in blocks.items() if "expansion" in block.options)
+    return {
+        "network": {
+            "family": Option("str", names[0], "block family", choices=names),
+            "base": Option("int", 64, _BASE.doc, _BASE.low, _BASE.high),
+            "multiplier": _MULTIPLIER,
+            "expansion": blocks[names[0]].options["expansion"],
+            "stem_stride": _stride("stride of the stem's second convolution (freq x time)", "2x2"),
+            "epochs": _number(30, 1, 10**6, "epochs of its training"),
+            "lr": TRAINING["lr"],
+        },
+        "tagger": {
+            "weights": Option("str", "", "weights file; relative to the space's folder"),
+            "decay": _number(1e-4, 0, 100, "L2 penalty of the linear head on its embeddings"),
+        },
+    }

@@ -1,0 +1,192 @@
+"""The sections that hold constants: data, budget, objectives, teacher pool, search, retraining, export."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from asc_search.nets.blocks import Option
+from asc_search.nets.systems import SYSTEMS
+from asc_search.space.grammar import complaint, constants, entries, items
+from asc_search.space.schema import (
+    DATA,
+    DESIGN,
+    EPOCHS,
+    EXPORT,
+    FRONTEND,
+    LIMITS,
+    OBJECTIVES,
+    RETRAIN,
+    RUNGS,
+    SEARCH,
+    TEXT,
+    Field,
+    teacher_options,
+)
+from asc_search.space.space import Data, Export, Limits, NetworkTeacher, Retrain, Search, TaggerTeacher, Teacher
+from asc_search.space.tree import Mistakes, Node, join, near, shown
+
+_LISTS = ("labels", "train_folds", "test_folds")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def data(node: Node | None, mistakes: Mistakes) -> Data:
+    """The ``data`` section; a text is short for its ``source``."""
+    given = {"source": node} if node is not None and isinstance(node.value, str) else None
+    if given is None:
+        given = entries(node, "data", [*DATA, *_LISTS], mistakes)
+    values = constants(given, "data", DATA, mistakes)
+    source = values["source"]
+    if source != "demo" and not (source.startswith("folder:") and source.removeprefix("folder:").strip()):
+        place = "data" if node is given.get("source") else "data.source"
+        hint = near(source, ["demo", "folder:PATH"])
+        mistakes.add(given["source"].line, place, f"{source!r} is no source; it is `demo` or `folder:PATH`{hint}")
+    lists = {key: _texts(given[key], join("data", key), mistakes) for key in _LISTS if key in given}
+    both = set(lists.get("train_folds", ())) & set(lists.get("test_folds", ()))
+    if both:
+        what = f"{', '.join(sorted(both))} is in train_folds too; a fold is for one of them"
+        mistakes.add(given["test_folds"].line, "data.test_folds", what)
+    return Data(**values, **lists)
+
+
+def _texts(node: Node, path: str, mistakes: Mistakes) -> tuple[str, ...]:
+    """A list of texts; whole numbers (folds are often numbered) count as their digits."""
+    if not isinstance(node.value, list):
+        mistakes.add(node.line, path, f"expected a list, got {shown(node.value)}")
+        return ()
+    whole = [isinstance(item.value, int) and not isinstance(item.value, bool) for item in node.value]
+    named = [
+        Node(str(item.value), item.line) if number else item for item, number in zip(node.value, whole, strict=True)
+    ]
+    return items(Node(named, node.line), path, Field(TEXT), mistakes, least=1) or ()
+
+
+def limits(node: Node | None, mistakes: Mistakes) -> Limits:
+    """The ``budget`` section."""
+    return Limits(**constants(entries(node, "budget", LIMITS, mistakes), "budget", LIMITS, mistakes))
+
+
+def objectives(node: Node | None, mistakes: Mistakes) -> tuple[str, ...]:
+    """The ``objectives`` list: what the search trades off, accuracy always among it."""
+    if node is None:
+        return ("accuracy", "macs")
+    field = Field(Option("str", "accuracy", "objective", choices=OBJECTIVES))
+    values = items(node, "objectives", field, mistakes, least=1) or ()
+    if values and "accuracy" not in values:
+        mistakes.add(node.line, "objectives", "accuracy is missing; it is always an objective")
+    return values
+
+
+def search(node: Node | None, mistakes: Mistakes) -> Search:
+    """The ``search`` section."""
+    given = entries(node, "search", [*SEARCH, "rungs", "enqueue"], mistakes)
+    values = constants(given, "search", SEARCH, mistakes)
+    rungs = RUNGS
+    if "rungs" in given:
+        rungs = items(given["rungs"], "search.rungs", Field(EPOCHS), mistakes, least=1) or RUNGS
+        if list(rungs) != sorted(rungs):
+            what = f"{list(rungs)} do not increase; they are total epochs, such as [1, 3, 9]"
+            mistakes.add(given["rungs"].line, "search.rungs", what)
+    return Search(**values, rungs=rungs, enqueue=_designs(given, "search", "enqueue", tuple(SYSTEMS), mistakes))
+
+
+def retrain(node: Node | None, mistakes: Mistakes) -> Retrain:
+    """The ``retrain`` section."""
+    given = entries(node, "retrain", [*RETRAIN, "references"], mistakes)
+    references = _designs(given, "retrain", "references", (), mistakes)
+    return Retrain(**constants(given, "retrain", RETRAIN, mistakes), references=references)
+
+
+def _designs(
+    given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes
+) -> tuple[str, ...]:
+    return items(given[key], join(path, key), Field(DESIGN), mistakes) or () if key in given else default
+
+
+def export(node: Node | None, mistakes: Mistakes) -> Export | None:
+    """The ``export`` section, None without one."""
+    if node is None:
+        return None
+    given = entries(node, "export", [*EXPORT, "authors"], mistakes)
+    values = constants(given, "export", EXPORT, mistakes)
+    authors: tuple[Any, ...] = ()
+    if "authors" in given:
+        listed = given["authors"]
+        if isinstance(listed.value, list):
+            authors = tuple(
+                _plain(author, join("export.authors", index), mistakes) for index, author in enumerate(listed.value)
+            )
+        else:
+            mistakes.add(listed.line, "export.authors", f"expected a list, got {shown(listed.value)}")
+    return Export(**values, authors=authors)
+
+
+def _plain(node: Node, path: str, mistakes: Mistakes) -> Any:
+    """Texts, yes or no, and mappings of them."""
+    if isinstance(node.value, dict):
+        return {key: _plain(value, join(path, key), mistakes) for key, value in node.value.items()}
+    if not isinstance(node.value, (str, bool)):
+        mistakes.add(node.line, path, f"expected text or a mapping of texts, got {shown(node.value)}; use quotes")
+    return node.value
+
+
+def pool(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, Teacher]:
+    """The teachers by name; ``node`` is a mapping of declarations, or a list of them with ``name``."""
+    path = "distillation.pool"
+    if node is None or node.value is None:
+        return {}
+    if isinstance(node.value, dict):
+        declared = [(name, teacher, join(path, name)) for name, teacher in node.value.items()]
+    elif isinstance(node.value, list):
+        declared = _named(node.value, path, mistakes)
+    else:
+        mistakes.add(node.line, path, f"expected a mapping of teachers, got {shown(node.value)}")
+        return {}
+    teachers = {}
+    for name, teacher, place in declared:
+        if not _NAME.fullmatch(name):
+            mistakes.add(teacher.line, place, "a teacher's name is letters, digits, _ and -, at most 64")
+        elif name in teachers:
+            mistakes.add(teacher.line, place, f"{name!r} stands twice")
+        teachers[name] = _teacher(name, teacher, place, folder, mistakes)
+    return teachers
+
+
+def _named(nodes: list[Node], path: str, mistakes: Mistakes) -> list[tuple[str, Node, str]]:
+    declared = []
+    for index, node in enumerate(nodes):
+        place = join(path, index)
+        name = node.value.get("name") if isinstance(node.value, dict) else None
+        if name is None or not isinstance(name.value, str):
+            mistakes.add(node.line, place, "expected a mapping with a name")
+            continue
+        rest = {key: value for key, value in node.value.items() if key != "name"}
+        declared.append((name.value, Node(rest, node.line), place))
+    return declared
+
+
+def _teacher(name: str, node: Node, path: str, folder: Path, mistakes: Mistakes) -> Teacher | None:
+    kinds = teacher_options()
+    given = node.value if isinstance(node.value, dict) else {}
+    kind = given.get("kind")
+    if kind is None or not isinstance(kind.value, str) or kind.value not in kinds:
+        what = complaint(Option("str", "", "kind", choices=tuple(kinds)), kind.value) if kind else None
+        line = kind.line if kind else node.line
+        mistakes.add(line, join(path, "kind"), what or f"is missing; it is one of {', '.join(kinds)}")
+        return None
+    options = kinds[kind.value]
+    if kind.value == "tagger":
+        given = entries(node, path, ["kind", *options], mistakes, ("weights",))
+        values = constants(given, path, options, mistakes)
+        written = values.pop("weights")
+        return TaggerTeacher(name, folder / Path(written).expanduser(), written, **values)
+    given = entries(node, path, ["kind", *options, "frontend"], mistakes, ("family",))
+    values = constants(given, path, options, mistakes)
+    freq, time = values["stem_stride"].split("x")
+    values["stem_stride"] = (int(freq), int(time))
+    place = join(path, "frontend")
+    own = entries(given.get("frontend"), place, FRONTEND, mistakes)
+    own_values = constants(own, place, {key: FRONTEND[key] for key in FRONTEND if key in own}, mistakes)
+    return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))

@@ -1,0 +1,189 @@
+"""Space: everything a search may vary and everything it is given, as one value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.nets.spec import Scalar
+from asc_search.space.domains import Constant, Domain, Value
+
+Condition = tuple[tuple[str, tuple[Scalar, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its dotted path, its domain, and when it exists.
+
+    ``when`` lists (path, values): each of those parameters must have one of the values, or hold one where it is a set.
+    Otherwise the parameter is ``default``; None means that it then has no value.
+    """
+
+    name: str
+    domain: Domain
+    default: Value = None
+    when: Condition = ()
+    doc: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``constant``, ``choice``, ``int``, ``float`` or ``subset``."""
+        return self.domain.kind
+
+    @property
+    def range(self) -> str:
+        """What it may be, in words."""
+        return self.domain.text
+
+    @property
+    def condition(self) -> str:
+        """When it exists, in words; empty for always."""
+        return " and ".join(f"{name} = {' or '.join(map(str, values))}" for name, values in self.when)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the clips come from (``demo`` or ``folder:PATH``) and how they are split. Empty tuples: not given."""
+
+    source: str = "demo"
+    labels: tuple[str, ...] = ()
+    train_folds: tuple[str, ...] = ()
+    test_folds: tuple[str, ...] = ()
+    validation_fraction: float = 0.2
+    seed: int = 0
+    allow_leaky_split: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of ``folder:PATH`` (relative to the current directory, ``~`` expanded), None for ``demo``."""
+        kind, _, path = self.source.partition(":")
+        return Path(path).expanduser() if kind == "folder" else None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a network may cost at most: ``macs`` per second of audio, bytes of all weights."""
+
+    macs: int = 30_000_000
+    weight_bytes: int = 128_000
+
+
+@dataclass(frozen=True)
+class NetworkTeacher:
+    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's."""
+
+    name: str
+    family: str
+    base: int
+    multiplier: float
+    expansion: float
+    stem_stride: tuple[int, int]
+    epochs: int
+    lr: float
+    frontend: tuple[tuple[str, int | float], ...] = ()
+
+    def frontend_on(self, frontend: FrontEnd) -> FrontEnd:
+        """The teacher's own front end beside students that hear through ``frontend``."""
+        return replace(frontend, **dict(self.frontend))
+
+
+@dataclass(frozen=True)
+class TaggerTeacher:
+    """A pretrained audio tagger with a linear head (L2 penalty ``decay``) fitted on its frozen embeddings.
+
+    ``weights`` is the file, ``written`` what the space calls it.
+    """
+
+    name: str
+    weights: Path
+    written: str
+    decay: float
+
+
+Teacher = NetworkTeacher | TaggerTeacher
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search: ``trials`` trainings through ``rungs`` (total epochs), ``startup`` random ones before TPE."""
+
+    trials: int
+    rungs: tuple[int, ...]
+    reduction: int
+    startup: int
+    seed: int
+    max_rejections: int
+    enqueue: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Full training of at most ``finalists`` networks and the ``references``, ``seeds`` times ``epochs`` each."""
+
+    epochs: int
+    seeds: int
+    finalists: int
+    undistilled: bool
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a submission says about itself; an author is a name or a mapping of texts."""
+
+    profile: str
+    label: str
+    name: str
+    abbreviation: str
+    authors: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space as loaded from ``file``.
+
+    ``parameters`` are all parameters, constants too, each after those its condition names; ``stages`` holds the names
+    of the family options that each stage gives; ``pool`` the teachers there are, in the order written.
+    """
+
+    file: str
+    source_text: str
+    parameters: tuple[Parameter, ...]
+    stages: tuple[tuple[str, ...], ...]
+    pool: dict[str, Teacher]
+    search: Search
+    retrain: Retrain
+    data: Data = field(default_factory=Data)
+    budget: Limits = field(default_factory=Limits)
+    objectives: tuple[str, ...] = ("accuracy", "macs")
+    export: Export | None = None
+
+    @cached_property
+    def constants(self) -> dict[str, Value]:
+        """The values of the parameters that never vary, by name."""
+        return {p.name: p.domain.value for p in self.parameters if isinstance(p.domain, Constant) and not p.when}
+
+    @cached_property
+    def varying(self) -> tuple[Parameter, ...]:
+        """The parameters that vary or exist under a condition, in the order in which they are drawn."""
+        return tuple(p for p in self.parameters if p.name not in self.constants)
+
+    def digest(self) -> str:
+        """Short hash of what the space means: comments, formatting and spelled-out defaults do not change it."""
+        # Parameters have names, so their order (and with it the order of keys in the file) carries no meaning.
+        parameters = {p.name: [p.kind, asdict(p.domain), p.default, sorted(p.when)] for p in self.parameters}
+        pool = [_declared(teacher) for teacher in self.pool.values()]
+        parts = (self.data, self.budget, self.search, self.retrain)
+        export = asdict(self.export) if self.export else None
+        content = [parameters, pool, [asdict(part) for part in parts], self.objectives, export]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _declared(teacher: Teacher) -> dict[str, Any]:
+    """A teacher as declared, without where the folder of the space lies on this machine."""
+    return {key: value for key, value in asdict(teacher).items() if key != "weights"} | {"kind": type(teacher).__name__}

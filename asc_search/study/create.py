@@ -1,0 +1,100 @@
+"""Creating and reopening a study: storage, sampler, known designs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from asc_search.errors import RunFolderError
+from asc_search.space.presets import params_for_design
+from asc_search.space.space import Space
+
+SMALL_BUDGET = 50  # trainings up to which joint (grouped) TPE needs fewer draws; beyond, independent TPE ends better
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """The database at a SQLAlchemy ``url``; SQLite in write-ahead mode, so that a dashboard can read while we write.
+
+    Raises:
+        RunFolderError: the database cannot be opened; the message hides any password.
+    """
+    try:
+        hidden = make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        raise RunFolderError(
+            "--storage: not a database URL; use for example sqlite:///study.db or postgresql+psycopg://user@host/name"
+        ) from None
+    try:
+        storage = optuna.storages.RDBStorage(
+            url, engine_kwargs={"connect_args": {"timeout": 60}} if "sqlite" in url else None
+        )
+    except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
+        raise RunFolderError(
+            f"--storage {hidden}: cannot be opened ({type(error).__name__}); is it running and reachable?"
+        ) from None
+    if storage.engine.dialect.name == "sqlite":
+
+        @event.listens_for(storage.engine, "connect")
+        def _write_ahead(connection, record) -> None:  # type: ignore[no-untyped-def]
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        storage.engine.dispose()
+    return storage
+
+
+def sqlite_url(path: Path) -> str:
+    """URL of a SQLite file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space) -> optuna.Study:
+    """The study called ``name``, created with its known designs enqueued if it is new.
+
+    Designs the space cannot express are left out.
+    """
+    directions = ["maximize" if objective == "accuracy" else "minimize" for objective in space.objectives]
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+    if not study.trials:
+        study.set_user_attr("space", space.digest())
+        study.set_metric_names(list(space.objectives))
+        for design in space.search.enqueue:
+            params = params_for_design(space, design)
+            if params is not None:
+                study.enqueue_trial(params, user_attrs={"design": design})
+    return study
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed from parts such as (study seed, trial number): the same parts, the same seed."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
+
+
+def make_sampler(space: Space, study: optuna.Study, trained: int) -> optuna.samplers.BaseSampler:
+    """The sampler for the next draw: random until enough candidates were trained, then TPE.
+
+    Optuna counts rejected draws as start-up, and its single-objective default is joint over the parameters all trials
+    share, no better than random on a conditional space; so both are set here. Seeded by the number of trials, which makes a
+    resumed search draw what an undisturbed one would.
+    """
+    seed = derived_seed(space.search.seed, len(study.get_trials(deepcopy=False)))
+    if trained < space.search.startup:
+        return optuna.samplers.RandomSampler(seed=seed)
+    joint = space.search.trials <= SMALL_BUDGET
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, multivariate=joint, group=joint)
+
+
+def trained_count(study: optuna.Study) -> int:
+    """Trials that were trained to their end, stopped at a rung or failed: what counts against the budget of trials."""
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL)))
+
+
+def shown_url(url: str) -> str:
+    """A database URL fit to be printed: without its password."""
+    return make_url(url).render_as_string(hide_password=True)

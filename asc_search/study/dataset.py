@@ -1,0 +1,33 @@
+"""The data of a run: opened as the space says, with what was left out on record."""
+
+from __future__ import annotations
+
+from asc_search.data.source import OpenedSource, open_source
+from asc_search.progress import console
+from asc_search.space.space import Space
+from asc_search.study.run_folder import RunFolder
+
+
+def open_data(space: Space, run: RunFolder, skip_bad_files: bool = False, allow_leaky_split: bool = False) -> OpenedSource:
+    """The space's data, split; files left out are listed in ``skipped_files.txt`` of the run.
+
+    Raises:
+        DataError: the source cannot be used; lists every reason.
+    """
+    data = space.data
+    opened = open_source(
+        data.source,
+        run.root / "data",
+        labels=data.labels or None,
+        train_folds=data.train_folds or None,
+        test_folds=data.test_folds or None,
+        validation_fraction=data.validation_fraction,
+        seed=data.seed,
+        skip_bad_files=skip_bad_files,
+        allow_leaky_split=allow_leaky_split or data.allow_leaky_split,
+    )
+    if opened.skipped:
+        listing = run.root / "skipped_files.txt"
+        listing.write_text("".join(f"{problem}\n" for problem in opened.skipped), encoding="utf-8")
+        console.print(f"{len(opened.skipped)} bad files left out, listed in {listing}", markup=False, soft_wrap=True)
+    return opened

@@ -1,0 +1,108 @@
+"""Training one candidate of the search: epochs rung by rung, measured on the validation split, stopped or promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from asc_search.compress.prune import prune_to
+from asc_search.compress.weights import as_stored
+from asc_search.data.clips import Clips
+from asc_search.files import read_json, write_json
+from asc_search.space.candidate import Candidate
+from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.features import logmel_windows
+from asc_search.train.fit import Recipe, TrainState, device, make_optimizer
+from asc_search.train.metrics import Metrics, evaluate
+from asc_search.train.predict import predict_clips
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a candidate reached at a rung: epochs had, macro accuracy and log loss on the validation split."""
+
+    epochs: int
+    accuracy: float
+    log_loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Result:
+        return Result(**data)
+
+
+def pruning_hook(candidate: Candidate, horizon: int) -> Callable[[TrainState], None]:
+    """A ``before_epoch`` hook for ``fit`` that prunes once, after the share ``pruning.start`` of ``horizon`` epochs.
+
+    At least one epoch comes before it and, where the horizon allows, one after.
+    """
+    at = min(max(1, round(candidate.pruning.start * horizon)), max(1, horizon - 1))
+
+    def prune(state: TrainState) -> None:
+        if candidate.pruning.ratio > 0 and state.epoch >= at and state.spec == candidate.network:
+            target = candidate.deployed
+            state.network = prune_to(state.network, state.spec, target, candidate.pruning.ratio)
+            state.spec = target
+            group = state.optimizer.param_groups[0]
+            state.optimizer = make_optimizer(state.network, Recipe(group["lr"], group["weight_decay"], 0, 1, 1))
+
+    return prune
+
+
+def measure(
+    network: nn.Module, candidate: Candidate, folder: Path, clips: Clips, seen_devices: Sequence[str]
+) -> Metrics:
+    """Metrics of the network as stored (its weight type) on ``clips``; features are kept under ``folder``."""
+    windows = logmel_windows(folder, clips, candidate.frontend)
+    stored = as_stored(network, candidate.weight_type)
+    probabilities = predict_clips(stored, windows, device())
+    return evaluate(probabilities, clips.label_array(), clips.classes, clips.devices, seen_devices)
+
+
+def train_trial(
+    candidate: Candidate,
+    material: Material,
+    validation: Clips,
+    folder: Path,
+    rungs: Sequence[int],
+    seed: int,
+    goes_on: Callable[[int, Result], bool],
+    on_epoch: Callable[[int], None],
+) -> list[Result]:
+    """Results at the rungs the candidate reached; the last is its own. Resumes from ``folder``, epoch by epoch.
+
+    ``goes_on(rung, result)`` decides promotion. With pruning, the first rung already measures the pruned network.
+
+    Raises:
+        DivergedError: the training diverged.
+    """
+    prune = pruning_hook(candidate, rungs[0])
+    results: list[Result] = []
+    for rung, epochs in enumerate(rungs):
+        note = folder / f"rung-{rung}.json"
+        if (known := read_json(note)) is not None:
+            results.append(Result.from_json(known))
+        else:
+            state = train_candidate(
+                candidate,
+                material,
+                folder / "checkpoint.safetensors",
+                seed=seed,
+                epochs=rungs[-1],
+                until=epochs,
+                before_epoch=prune,
+                after_epoch=lambda state: on_epoch(state.epoch),
+            )
+            prune(state)  # a first rung of one epoch is pruned right after it
+            metrics = measure(state.network, candidate, material.folder, validation, ())
+            results.append(Result(epochs, metrics.accuracy, metrics.log_loss))
+            write_json(note, results[-1].to_json())
+        if rung + 1 < len(rungs) and not goes_on(rung, results[-1]):
+            break
+    return results

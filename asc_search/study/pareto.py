@@ -1,0 +1,51 @@
+"""Non-domination and hypervolume, for any number of objectives, all minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Point = tuple[float, ...]
+
+
+def dominates(a: Point, b: Point) -> bool:
+    """Whether ``a`` is nowhere worse and somewhere better than ``b``."""
+    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
+
+
+def fronts(points: Sequence[Point]) -> list[list[int]]:
+    """Indices by non-dominated front, best first (Deb et al. 2002, NSGA-II, section III.A)."""
+    left, result = list(range(len(points))), []
+    while left:
+        front = [i for i in left if not any(dominates(points[j], points[i]) for j in left)]
+        result.append(front)
+        left = [i for i in left if i not in set(front)]
+    return result
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Volume dominated by ``points`` and bounded by ``reference`` (While et al. 2012, WFG recursion)."""
+    inside = [point for point in points if all(x < r for x, r in zip(point, reference, strict=True))]
+    total = 0.0
+    for index, point in enumerate(inside):
+        box = 1.0
+        for x, r in zip(point, reference, strict=True):
+            box *= r - x
+        limited = [tuple(map(max, zip(other, point, strict=True))) for other in inside[index + 1 :]]
+        total += box - hypervolume(limited, reference)
+    return total
+
+
+def ranking(points: Sequence[Point], reference: Point) -> list[int]:
+    """Indices from best to worst: front by front; within one, by what each adds to the hypervolume of those before it."""
+    order: list[int] = []
+    chosen: list[Point] = []
+    for front in fronts(points):
+        left = list(front)
+        while left:
+            before = hypervolume(chosen, reference)
+            gain = {i: hypervolume([*chosen, points[i]], reference) - before for i in left}
+            best = max(left, key=lambda i: (gain[i], -i))
+            order.append(best)
+            chosen.append(points[best])
+            left.remove(best)
+    return order

@@ -1,0 +1,155 @@
+"""Retraining: finalists with full distillation, all epochs and several seeds, then measured once on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asc_search.compress.weights import stored_state
+from asc_search.data.clips import Clips
+from asc_search.errors import DivergedError
+from asc_search.files import read_json, write_json
+from asc_search.nets.systems import system
+from asc_search.oracle.budget import macs_per_second, price_candidate
+from asc_search.progress import Stage
+from asc_search.space.candidate import Candidate, Distillation, Pruning
+from asc_search.study.create import derived_seed
+from asc_search.study.objective import measure, pruning_hook
+from asc_search.study.records import FinalistRow
+from asc_search.study.run_folder import RunFolder
+from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.fit import device
+from asc_search.train.metrics import Metrics
+from asc_search.train.model_file import load_model, save_model
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate to retrain: where it comes from and its part in the report (see FinalistRow)."""
+
+    name: str
+    role: str
+    candidate: Candidate
+    trial: int | None = None
+
+    @property
+    def digest(self) -> str:
+        return self.candidate.digest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "role": self.role, "trial": self.trial, "candidate": self.candidate.to_json()}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Finalist:
+        return Finalist(data["name"], data["role"], Candidate.from_json(data["candidate"]), data["trial"])
+
+
+def undistilled(finalist: Finalist) -> Finalist:
+    """The finalist's twin, taught by labels alone."""
+    twin = replace(finalist.candidate, distillation=Distillation())
+    return Finalist(f"{finalist.name}, no teacher", "undistilled", twin, finalist.trial)
+
+
+def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
+    """A published design on its own front end, trained by the recipe of ``recipe``."""
+    spec = system(design)().with_classes(classes)
+    frontend = replace(type(recipe.frontend)(), seconds=recipe.frontend.seconds)
+    candidate = replace(
+        recipe, frontend=frontend, network=spec.with_input(frontend.shape), weight_type="fp16", pruning=Pruning()
+    )
+    return Finalist(design, "reference", candidate)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finalist trained from one seed: the folder with its weights (model.safetensors) and notes."""
+
+    folder: Path
+    validation: Metrics
+
+
+def retrain(
+    finalist: Finalist, material: Material, validation: Clips, folder: Path, epochs: int, seed: int, stage: Stage
+) -> Trained:
+    """Train ``finalist`` for all ``epochs`` from ``seed`` into ``folder``; done before: read back, half done: continued.
+
+    Raises:
+        DivergedError: the training diverged.
+    """
+    note = folder / "validation.json"
+    if (known := read_json(note)) is not None:
+        return Trained(folder, Metrics.from_json(known))
+    candidate = finalist.candidate
+    state = train_candidate(
+        candidate,
+        material,
+        folder / "checkpoint.safetensors",
+        seed=derived_seed("retrain", seed),
+        epochs=epochs,
+        before_epoch=pruning_hook(candidate, epochs),
+        after_epoch=lambda state: stage.epoch(state.epoch),
+    )
+    metrics = measure(state.network, candidate, material.folder, validation, material.training.devices)
+    weights = stored_state(state.network, candidate.weight_type)
+    save_model(folder / MODEL, weights, candidate, material.training.classes)
+    write_json(note, metrics.to_json())
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return Trained(folder, metrics)
+
+
+def measure_on_test(trained: Trained, test: Clips, features: Path, seen_devices: Sequence[str]) -> Metrics:
+    """Metrics of a retrained network on the test split, from its stored weights; read once, then kept."""
+    note = trained.folder / "test.json"
+    if (known := read_json(note)) is not None:
+        return Metrics.from_json(known)
+    model = load_model(trained.folder / MODEL)
+    metrics = measure(model.network.to(device()), model.candidate, features, test, seen_devices)
+    write_json(note, metrics.to_json())
+    return metrics
+
+
+def row(finalist: Finalist, runs: Sequence[Trained], tests: Sequence[Metrics], epochs: int) -> FinalistRow:
+    """The measured row of a finalist over its seeds."""
+    candidate = finalist.candidate
+    cost = price_candidate(candidate)
+    unseen = [metrics.groups["unseen"]["accuracy"] for metrics in tests if "unseen" in metrics.groups]
+    return FinalistRow(
+        name=finalist.name,
+        role=finalist.role,
+        trial=finalist.trial,
+        params=cost.params,
+        macs=macs_per_second(cost.macs, candidate.frontend.seconds),
+        weight_bytes=cost.weight_bytes(candidate.weight_type),
+        weight_type=candidate.weight_type,
+        epochs=epochs,
+        teachers=candidate.distillation.teachers,
+        description=candidate.describe(),
+        validation=tuple(run.validation.accuracy for run in runs),
+        test=tuple(metrics.accuracy for metrics in tests),
+        test_log_loss=tuple(metrics.log_loss for metrics in tests),
+        unseen_test=tuple(unseen),
+    )
+
+
+def retrain_all(
+    finalists: Sequence[Finalist], material: Material, validation: Clips, run: RunFolder, epochs: int, seeds: int
+) -> dict[Finalist, list[Trained]]:
+    """Every finalist from every seed; a diverged seed is left out with a line saying so."""
+    trained: dict[Finalist, list[Trained]] = {finalist: [] for finalist in finalists}
+    with Stage("retrain", len(finalists) * seeds) as stage:
+        for finalist in finalists:
+            for seed in range(seeds):
+                stage.begin(f"{finalist.name}, seed {seed}", epochs)
+                folder = run.finalist(finalist.digest, seed)
+                try:
+                    result = retrain(finalist, material, validation, folder, epochs, seed, stage)
+                except DivergedError as error:
+                    stage.end(f"{finalist.name}, seed {seed}: failed, {error}")
+                    continue
+                trained[finalist].append(result)
+                stage.end(f"{finalist.name}, seed {seed}: {100 * result.validation.accuracy:.1f} % on validation")
+    return {finalist: runs for finalist, runs in trained.items() if runs}

@@ -1,0 +1,187 @@
+"""The search: draw, price, reject or train, tell; one trial after the other, resumable at any epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceError
+from asc_search.nets.cost import Cost
+from asc_search.oracle.budget import Assessment, Budget, assess, macs_per_second
+from asc_search.oracle.feasibility import estimate
+from asc_search.progress import Stage
+from asc_search.space.candidate import Candidate
+from asc_search.space.draw import RandomSuggest, draw
+from asc_search.space.space import Space
+from asc_search.study.create import derived_seed, make_sampler, trained_count
+from asc_search.study.objective import Result, train_trial
+from asc_search.study.pareto import Point
+from asc_search.study.rungs import promoted
+from asc_search.study.run_folder import RunFolder
+from asc_search.train.candidate import Material
+
+MAX_FAILURES = 5  # diverged trainings in a row after which something else than bad luck is at work
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every trial of a search shares."""
+
+    space: Space
+    run: RunFolder
+    material: Material
+    validation: Clips
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.space.budget.macs, self.space.budget.weight_bytes)
+
+
+def objective_values(space: Space, accuracy: float, cost: Mapping[str, int]) -> list[float]:
+    """Values in the order of the space's objectives; ``cost`` has ``macs`` (per second), ``params``, ``weight_bytes``."""
+    return [accuracy if name == "accuracy" else float(cost[name]) for name in space.objectives]
+
+
+def as_point(space: Space, accuracy: float, cost: Mapping[str, int]) -> Point:
+    """The objectives minimised and scaled to their limits, for ranking; every coordinate of a feasible point is in [0, 1]."""
+    limits = {"macs": space.budget.macs, "weight_bytes": space.budget.weight_bytes, "params": space.budget.weight_bytes}
+    return tuple(1 - accuracy if name == "accuracy" else cost[name] / limits[name] for name in space.objectives)
+
+
+def search(study: optuna.Study, setting: Setting) -> None:
+    """Train candidates until the space's budget of trainings is spent; rejected ones cost nothing and do not count.
+
+    Raises:
+        InfeasibleSpaceError: too many rejections in a row; the message says how much of the space fits and what costs most.
+    """
+    space, rejected_in_a_row, failed_in_a_row = setting.space, 0, 0
+    total, done = space.search.trials, trained_count(study)
+    with Stage("search", total, done) as stage:
+        for trial_id in _unfinished(study):
+            study.sampler = make_sampler(space, study, trained_count(study))
+            _train(study, optuna.trial.Trial(study, trial_id), setting, stage)
+        while (done := trained_count(study)) < total:
+            study.sampler = make_sampler(space, study, done)
+            trial = study.ask()
+            outcome = _train(study, trial, setting, stage)
+            rejected_in_a_row = rejected_in_a_row + 1 if outcome is TrialState.PRUNED else 0
+            failed_in_a_row = failed_in_a_row + 1 if outcome is TrialState.FAIL else 0
+            if rejected_in_a_row >= space.search.max_rejections:
+                raise InfeasibleSpaceError(_advice(setting, rejected_in_a_row))
+            if failed_in_a_row >= MAX_FAILURES:
+                raise AscSearchError(
+                    f"{failed_in_a_row} trainings in a row diverged; lower training.lr in the space (see the trials' reasons)"
+                )
+
+
+def _unfinished(study: optuna.Study) -> list[int]:
+    """Storage ids of trials a stopped process left behind; the run folder's lock says that nobody else trains them."""
+    return [trial._trial_id for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+
+
+def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, stage: Stage) -> TrialState:
+    """Draw, price, and reject or train one trial; tell the study and return the trial's state."""
+    space = setting.space
+    candidate = draw(space, trial, len(setting.material.training.classes))
+    assessment = assess(candidate, setting.budget)
+    cost = describe_cost(assessment, candidate)
+    if not trial.constraints:  # a resumed trial has them already
+        for name, value in assessment.verdict.constraints.items():
+            trial.set_constraint(name, value)
+        for name, value in {**cost, "candidate": candidate.to_json(), "digest": candidate.digest()}.items():
+            trial.set_user_attr(name, value)
+    if not assessment.verdict.fits:
+        trial.set_user_attr("status", "rejected")
+        trial.set_user_attr("reason", assessment.verdict.reason)
+        study.tell(trial, state=TrialState.PRUNED)
+        return TrialState.PRUNED
+    twin = _finished_twin(study, candidate)
+    if twin is not None:
+        trial.set_user_attr("status", f"same as trial {twin.number}")
+        trial.set_user_attr("rungs", twin.user_attrs["rungs"])
+        study.tell(trial, twin.values)
+        stage.end(f"trial {trial.number}: the same candidate as trial {twin.number}, not trained again")
+        return TrialState.COMPLETE
+    rungs = space.search.rungs
+    stage.begin(f"trial {trial.number}", rungs[-1])
+    try:
+        results = train_trial(
+            candidate,
+            setting.material,
+            setting.validation,
+            setting.run.trial(trial.number),
+            rungs,
+            derived_seed(space.search.seed, trial.number),
+            _promotion(study, trial.number, setting, cost),
+            stage.epoch,
+        )
+    except DivergedError as error:
+        trial.set_user_attr("status", "failed")
+        trial.set_user_attr("reason", str(error))
+        study.tell(trial, state=TrialState.FAIL)
+        stage.end(f"trial {trial.number}: failed, {error}")
+        return TrialState.FAIL
+    last = results[-1]
+    status = "finished" if len(results) == len(rungs) else "stopped"
+    trial.set_user_attr("rungs", [result.to_json() for result in results])
+    trial.set_user_attr("status", status)
+    study.tell(trial, objective_values(space, last.accuracy, cost))
+    stage.end(
+        f"trial {trial.number}: {100 * last.accuracy:.1f} % after {last.epochs} of {rungs[-1]} epochs"
+        f"{'' if status == 'finished' else ' (stopped)'}, {cost['macs'] / 1e6:.2f} M MACs/s, {cost['weight_bytes']:,} bytes"
+    )
+    return TrialState.COMPLETE
+
+
+def describe_cost(assessment: Assessment, candidate: Candidate) -> dict[str, int]:
+    """``params``, ``macs`` per second of audio and ``weight_bytes`` of a candidate; zeros where it cannot exist."""
+    cost = assessment.cost or Cost()
+    return {
+        "params": cost.params,
+        "macs": macs_per_second(cost.macs, candidate.frontend.seconds),
+        "weight_bytes": cost.weight_bytes(candidate.weight_type),
+    }
+
+
+def _finished_twin(study: optuna.Study, candidate: Candidate) -> FrozenTrial | None:
+    """A finished trial of the very same candidate."""
+    digest = candidate.digest()
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if trial.user_attrs.get("digest") == digest:
+            return trial
+    return None
+
+
+def _promotion(
+    study: optuna.Study, number: int, setting: Setting, cost: Mapping[str, int]
+) -> Callable[[int, Result], bool]:
+    """Whether trial ``number`` goes on from a rung, against all others that reached it."""
+    space = setting.space
+
+    def goes_on(rung: int, result: Result) -> bool:
+        others = []
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            reached = trial.user_attrs.get("rungs", [])
+            if trial.number != number and len(reached) > rung:
+                others.append(as_point(space, reached[rung]["accuracy"], trial.user_attrs))
+        mine = as_point(space, result.accuracy, cost)
+        return promoted(mine, others, space.search.reduction, (1.0,) * len(mine))
+
+    return goes_on
+
+
+def _advice(setting: Setting, rejections: int) -> str:
+    """Why nothing fits: the share of the space that does and the parameter that costs most."""
+    classes = len(setting.material.training.classes)
+
+    def random_candidate(rng):  # type: ignore[no-untyped-def]
+        suggest = RandomSuggest(rng)
+        return draw(setting.space, suggest, classes), suggest.params
+
+    return (
+        f"{rejections} candidates in a row are over the budget.\n{estimate(random_candidate, setting.budget).advice()}"
+    )

@@ -1,0 +1,55 @@
+"""Training one finalist on a part of the training clips, teachers included, as the data-efficient rules ask."""
+
+from __future__ import annotations
+
+from asc_search.data.clips import Clips
+from asc_search.distill.teachers import teach
+from asc_search.progress import Stage
+from asc_search.space.candidate import Training
+from asc_search.space.space import Space
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.study.create import derived_seed
+from asc_search.study.retrain import Finalist, Trained, retrain
+from asc_search.study.run_folder import RunFolder
+from asc_search.train.candidate import Material
+
+
+def teach_all(
+    space: Space, run: RunFolder, names: tuple[str, ...], training: Clips, validation: Clips, stage: Stage
+) -> Material:
+    """The material of trainings on ``training``: each named teacher trained on these clips alone, logits cached.
+
+    Raises:
+        WeightsError: a tagger's weights cannot be used.
+        DivergedError: a teacher's training diverged.
+    """
+    frontend = FrontEnd(**_constants(space, "frontend"))
+    recipe = Training(**_constants(space, "training"))
+    logits = {}
+    for name in names:
+        teacher = space.pool[name]
+        epochs = getattr(teacher, "epochs", 1)
+        stage.begin(f"teacher {name}", epochs)
+        seed = derived_seed(space.search.seed, "teacher", name)
+        taught = teach(run.root, teacher, training, validation, frontend, recipe, seed, lambda state: stage.epoch(state.epoch))
+        logits[name] = taught.logits
+        stage.end(f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)")
+    return Material(run.root, training, logits)
+
+
+def _constants(space: Space, section: str) -> dict[str, object]:
+    """The fixed values of a section; what is searched stays at its default for teachers."""
+    prefix = f"{section}."
+    return {name.removeprefix(prefix): value for name, value in space.constants.items() if name.startswith(prefix)}
+
+
+def train_on_subset(
+    space: Space, run: RunFolder, finalist: Finalist, part: str, training: Clips, validation: Clips, stage: Stage
+) -> Trained:
+    """``finalist`` and its teachers trained from scratch on the clips of ``part`` alone."""
+    material = teach_all(space, run, finalist.candidate.distillation.teachers, training, validation, stage)
+    folder = run.root / "subsets" / part / f"{finalist.digest}-{training.digest()[:8]}"
+    stage.begin(f"split {part}", space.retrain.epochs)
+    trained = retrain(finalist, material, validation, folder, space.retrain.epochs, 0, stage)
+    stage.end(f"split {part}: {100 * trained.validation.accuracy:.1f} % on validation ({len(training)} training clips)")
+    return trained

@@ -1,0 +1,65 @@
+"""Batches of an epoch: which windows, in which order, with which augmentation; all from (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from asc_search.audio.augment import draw_mix, freq_mixstyle, mask_freq, mixed, roll_time
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.space.candidate import Training
+from asc_search.train.losses import Batch
+from asc_search.train.windows import Windows
+
+
+def epoch_rows(windows: Windows, crops_per_clip: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of one epoch in random order: ``crops_per_clip`` windows of each clip, drawn without repeats where it has them."""
+    first = np.searchsorted(windows.clip_of, np.arange(len(windows.clips)))
+    count = np.diff(np.append(first, len(windows.clip_of)))
+    rounds = [
+        first + (rng.integers(0, count) + k * np.maximum(1, count // crops_per_clip)) % count
+        for k in range(crops_per_clip)
+    ]
+    return rng.permutation(np.concatenate(rounds))
+
+
+def epoch_batches(
+    windows: Windows,
+    teacher: np.ndarray | None,
+    training: Training,
+    frontend: FrontEnd,
+    seed: int,
+    epoch: int,
+    device: torch.device,
+) -> Iterator[Batch]:
+    """The augmented batches of one epoch; ``teacher`` (windows, classes) holds the subset's mean logits.
+
+    A last batch of a single sample is dropped: BatchNorm cannot train on it.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    labels = windows.clips.label_array()[windows.clip_of]
+    most_roll = round(training.roll_s * frontend.rate_hz / frontend.hop)
+    rows = epoch_rows(windows, training.crops_per_clip, rng)
+    for start in range(0, len(rows), training.batch):
+        chosen = rows[start : start + training.batch]
+        if len(chosen) < 2:
+            return
+        x = torch.from_numpy(windows.values[chosen].astype(np.float32)).to(device)
+        x = roll_time(x, most_roll, generator)
+        x = mask_freq(x, training.freq_mask, float(np.log(frontend.log_floor)), generator)
+        x = freq_mixstyle(x, training.mixstyle_p, training.mixstyle_alpha, generator)
+        mix = draw_mix(len(chosen), training.mixup_alpha, generator)
+        if mix is not None:
+            mix = type(mix)(mix.lam.to(device), mix.order.to(device))
+        targets = None if teacher is None else torch.from_numpy(teacher[chosen].astype(np.float32)).to(device)
+        x = mixed(x, mix).contiguous(memory_format=torch.channels_last)
+        yield Batch(x, torch.from_numpy(labels[chosen]).to(device), targets, mix)
+
+
+def batch_count(windows: Windows, training: Training) -> int:
+    """Batches an epoch has."""
+    full, rest = divmod(len(windows.clips) * training.crops_per_clip, training.batch)
+    return full + (rest > 1)

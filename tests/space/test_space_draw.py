@@ -1,0 +1,162 @@
+"""Drawing: what optuna draws is what a record gives back, ranges are kept, candidates survive JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asc_search.errors import AscSearchError
+from asc_search.space.candidate import Candidate
+from asc_search.space.domains import Choice, FloatRange, IntRange
+from asc_search.space.draw import FixedSuggest, RandomSuggest, draw, parameters
+from asc_search.space.load import load, loads
+
+STUDENT = load(Path(__file__).resolve().parents[2] / "spaces" / "student.yaml")
+EVERY_FORM = loads(
+    """network:
+  stem: {choice: [cp, sscp]}
+  base: {int: [16, 64], log: true}
+  multiplier: {float: [1.2, 2.2], step: 0.2}
+  stages:
+    - family: {choice: [cp, sscp]}
+      depth: {int: [1, 3]}
+      width: {int: [16, 64], step: 8, when: {family: sscp}}
+      stride: {choice: [1x2, 2x1]}
+      stride_at: {choice: [first, last]}
+      grn: {choice: [false, true]}
+    - {family: cp, depth: 1, expansion: {float: [1, 8], log: true, when: {network.stages.0.grn: true}}}
+weight_type: {choice: [fp32, fp16]}
+pruning: {ratio: {float: [0, 0.6], step: 0.2}, start: {float: [0.1, 0.5], when: {ratio: [0.2, 0.6]}}}
+distillation:
+  teachers: {subset_of: [a, b, c], min: 1}
+  pool: {a: {kind: network, family: cp}, b: {kind: network, family: sscp}, c: {kind: tagger, weights: c.safetensors}}
+"""
+)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.mark.parametrize("space", [STUDENT, EVERY_FORM], ids=["student", "every form"])
+def test_a_trial_of_optuna_is_reproduced_from_its_params(space) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    names = {parameter.name for parameter in parameters(space)}
+    for _ in range(60):
+        trial = study.ask()
+        candidate = draw(space, trial, 10)
+        assert draw(space, FixedSuggest(trial.params), 10) == candidate
+        assert {name.partition("[")[0] for name in trial.params} <= names
+        study.tell(trial, 0.0)
+
+
+def test_optuna_and_the_plain_generator_draw_from_the_same_distributions() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    rng = np.random.default_rng(1)
+    known = {}
+    for _ in range(40):
+        trial = study.ask()
+        draw(EVERY_FORM, trial, 10)
+        known |= trial.distributions
+        study.tell(trial, 0.0)
+    for _ in range(300):
+        suggest = RandomSuggest(rng)
+        draw(EVERY_FORM, suggest, 10)
+        for name, value in suggest.params.items():
+            assert known[name]._contains(known[name].to_internal_repr(value)), (name, value)
+
+
+def test_the_plain_generator_reaches_every_value_evenly() -> None:
+    suggest = RandomSuggest(np.random.default_rng(0))
+    drawn = [suggest.suggest_int("i", 2, 8, step=2) for _ in range(4000)]
+    assert sorted(set(drawn)) == [2, 4, 6, 8]
+    assert min(np.bincount(drawn)[[2, 4, 6, 8]]) > 850
+    logs = [suggest.suggest_float("f", 1e-4, 1.0, log=True) for _ in range(4000)]
+    assert np.median(np.log10(logs)) == pytest.approx(-2, abs=0.15)
+    assert {suggest.suggest_int("l", 1, 3, log=True) for _ in range(200)} == {1, 2, 3}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.sampled_from([STUDENT, EVERY_FORM]))
+def test_a_candidate_survives_json(seed: int, classes: int, space) -> None:
+    candidate = draw(space, RandomSuggest(np.random.default_rng(seed)), classes)
+    copy = Candidate.from_json(json.loads(json.dumps(candidate.to_json())))
+    assert copy == candidate
+    assert copy.digest() == candidate.digest()
+    assert candidate.network.classes == candidate.network.layers[-1].out == classes
+    assert candidate.network.input == candidate.frontend.shape
+
+
+def test_a_parameter_is_absent_where_its_condition_does_not_hold() -> None:
+    rng = np.random.default_rng(3)
+    seen = set()
+    for _ in range(200):
+        suggest = RandomSuggest(rng)
+        candidate = draw(EVERY_FORM, suggest, 10)
+        params = suggest.params
+        sscp = params["network.stages.0.family"] == "sscp"
+        assert ("network.stages.0.width" in params) == sscp
+        assert ("network.stages.0.grn" in params) == (not sscp)
+        assert ("network.stages.1.expansion" in params) == (params.get("network.stages.0.grn") is True)
+        pruned = round(candidate.pruning.ratio, 9) in (0.2, 0.6)
+        assert ("pruning.start" in params) == pruned
+        assert pruned or candidate.pruning.start == 0.3
+        assert 1 <= len(candidate.distillation.teachers) <= 3
+        seen.add((sscp, pruned))
+    assert len(seen) == 4
+
+
+def test_the_order_of_asking_is_always_the_same() -> None:
+    orders = []
+    for _ in range(2):
+        suggest = RandomSuggest(np.random.default_rng(5))
+        draw(STUDENT, suggest, 10)
+        orders.append(list(suggest.params.items()))
+    assert orders[0] == orders[1]
+
+
+def test_a_record_of_another_space_is_refused() -> None:
+    suggest = RandomSuggest(np.random.default_rng(0))
+    draw(STUDENT, suggest, 10)
+    with pytest.raises(AscSearchError, match=r"network\.base was 8, the space has 16 to 64, step 8"):
+        draw(STUDENT, FixedSuggest({**suggest.params, "network.base": 8}), 10)
+    with pytest.raises(AscSearchError, match=r"frontend\.hop is not among the recorded"):
+        draw(STUDENT, FixedSuggest({}), 10)
+
+
+@given(
+    st.integers(1, 50),
+    st.integers(1, 9),
+    st.integers(0, 20),
+    st.floats(-10, 500, allow_nan=False),
+    st.integers(-5, 400),
+)
+def test_ranges_agree_with_optuna_on_what_they_contain(
+    low: int, step: int, steps: int, near: float, probe: int
+) -> None:
+    high = low + step * steps
+    ours, theirs = IntRange(low, high, step), optuna.distributions.IntDistribution(low, high, step=step)
+    assert ours.contains(probe) == theirs._contains(probe)
+    assert theirs._contains(ours.nearest(near))
+    assert theirs._contains(ours.middle())
+    assert all(abs(ours.nearest(near) - near) <= abs(low + step * k - near) for k in range(steps + 1))
+    ours, theirs = (
+        FloatRange(low / 10, high / 10, step / 10),
+        optuna.distributions.FloatDistribution(low / 10, high / 10, step=step / 10),
+    )
+    assert ours.contains(probe / 10) == theirs._contains(probe / 10)
+    assert theirs._contains(ours.nearest(near / 10))
+
+
+def test_the_nearest_choice() -> None:
+    assert Choice((16, 32, 64)).nearest(40) == 32
+    assert Choice(("a", "b")).nearest("c") == "a"
+    assert Choice((False, True)).nearest(True) is True
+    assert Choice((0, 1)).nearest(True) == 0  # True is not a number here

@@ -1,0 +1,46 @@
+"""Non-domination and hypervolume against brute force, Optuna and a closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+
+from asc_search.study.pareto import fronts, hypervolume, ranking
+from asc_search.study.rungs import promoted
+
+
+def test_first_front_is_optunas_best_trials() -> None:
+    rng = np.random.default_rng(0)
+    points = [tuple(point) for point in rng.integers(0, 12, (40, 2)).astype(float)]
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    for point in points:
+        study.add_trial(optuna.trial.create_trial(values=point))
+    assert fronts(points)[0] == [trial.number for trial in study.best_trials]
+    assert sorted(index for front in fronts(points) for index in front) == list(range(40))
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_hypervolume_against_counted_volume(dimensions: int) -> None:
+    rng = np.random.default_rng(dimensions)
+    points = rng.random((6, dimensions))
+    sample = rng.random((200_000, dimensions))
+    covered = np.zeros(len(sample), bool)
+    for point in points:
+        covered |= (sample >= point).all(1)
+    exact = hypervolume([tuple(point) for point in points], (1.0,) * dimensions)
+    assert exact == pytest.approx(covered.mean(), abs=0.005)
+
+
+def test_ranking_prefers_what_adds_volume() -> None:
+    useless_corner, balanced, accurate = (0.9, 0.01), (0.4, 0.4), (0.2, 0.9)
+    assert ranking([useless_corner, balanced, accurate], (1.0, 1.0))[0] == 1
+    dominated = (0.5, 0.5)
+    assert ranking([dominated, balanced], (1.0, 1.0)) == [1, 0]
+
+
+def test_promotion_keeps_one_in_three() -> None:
+    others = [(0.1 * i, 0.0) for i in range(1, 9)]
+    assert promoted((0.15, 0.0), others, 3, (1.0, 1.0))
+    assert not promoted((0.75, 0.0), others, 3, (1.0, 1.0))
+    assert promoted((0.9, 0.5), [], 3, (1.0, 1.0)), "the first to reach a rung has nobody before it"
