@@ -31,7 +31,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -41,8 +43,12 @@ def run(
     space: Annotated[Path, typer.Argument(help="The YAML space, for example spaces/student.yaml.")],
     data: Annotated[str | None, typer.Option(help="Data instead of the space's: demo or folder:PATH.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME of the space by default.")] = None,
-    storage: Annotated[str | None, typer.Option(help="SQLAlchemy URL of the study's database instead of a file.")] = None,
-    skip_bad_files: Annotated[bool, typer.Option(help="Leave out unreadable files and list them in the run folder.")] = False,
+    storage: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL of the study's database instead of a file.")
+    ] = None,
+    skip_bad_files: Annotated[
+        bool, typer.Option(help="Leave out unreadable files and list them in the run folder.")
+    ] = False,
     allow_leaky_split: Annotated[
         bool, typer.Option(help="Allow a validation split where neither location nor source id is known.")
     ] = False,
@@ -89,16 +95,22 @@ def export(
     label: Annotated[str, typer.Option(help="Lastname_INSTITUTE_task1_INDEX.")],
     out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("submission.zip"),
     profile: Annotated[str, typer.Option(help="Challenge year: dcase2024.")] = "dcase2024",
-    trial: Annotated[int | None, typer.Option(help="Trial to export; the finalist best on validation by default.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Trial to export; the finalist best on validation by default.")
+    ] = None,
     clips: Annotated[Path | None, typer.Option(help="Folder of evaluation clips 0.wav, 1.wav, ...")] = None,
-    splits: Annotated[Path | None, typer.Option(help="Folder of the official lists split5.csv, split10.csv, ...")] = None,
-    authors: Annotated[Path | None, typer.Option(help="YAML list of authors; the space's export.authors by default.")] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="Folder of the official lists split5.csv, split10.csv, ...")
+    ] = None,
+    authors: Annotated[
+        Path | None, typer.Option(help="YAML list of authors; the space's export.authors by default.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Technical report (pdf) to include.")] = None,
     practice: Annotated[bool, typer.Option(help="Rehearse: any number of clips, own splits. Not for upload.")] = False,
 ) -> None:
     """Write the official submission of a finished run, or say which rules forbid it."""
-    from asc_search.study.run_folder import existing_run
     from asc_search.export.from_run import export_run
+    from asc_search.study.run_folder import existing_run
 
     export_run(
         existing_run(run), profile, label, out, trial=trial, clips=clips, lists=splits, authors=authors, report=report,
@@ -109,8 +121,12 @@ def export(
 @app.command()
 def complexity(
     name: Annotated[str, typer.Argument(help="A published design, for example dcase2024-baseline.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Vary the design: key=value, for example base=40.")] = None,
-    input_: Annotated[str | None, typer.Option("--input", help="Input channels,mels,frames, for example 1,256,65.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Vary the design: key=value, for example base=40.")
+    ] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Input channels,mels,frames, for example 1,256,65.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Price a design: parameters, NeSsi MACs and bytes, against the limits, from closed forms."""

@@ -16,16 +16,16 @@ from asc_search.progress import Stage, console
 from asc_search.report.front_csv import write_front_csv
 from asc_search.report.front_plot import write_front_html
 from asc_search.report.front_table import front_table
+from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
-from asc_search.study.dataset import open_data
 from asc_search.study.create import open_storage, open_study, sqlite_url
+from asc_search.study.dataset import open_data
 from asc_search.study.front import finalist_trials, trial_points
 from asc_search.study.records import FinalistRow, TrialPoint
 from asc_search.study.retrain import Finalist, Trained, measure_on_test, reference, retrain_all, row, undistilled
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
-from asc_search.space.candidate import Candidate
 from asc_search.train.candidate import Material
 
 STUDY = "search"
@@ -64,7 +64,9 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         study = open_study(open_storage(wishes.storage or sqlite_url(run.database)), _study_name(run, wishes), space)
         search(study, Setting(space, run, material, validation))
         finalists = [
-            Finalist(f"trial {trial.number}", "finalist", Candidate.from_json(trial.user_attrs["candidate"]), trial.number)
+            Finalist(
+                f"trial {trial.number}", "finalist", Candidate.from_json(trial.user_attrs["candidate"]), trial.number
+            )
             for trial in finalist_trials(study, space)
         ]
         trained = retrain_front(space, run, finalists, material, validation)
@@ -100,7 +102,9 @@ def retrain_front(
     classes = len(material.training.classes)
     others = [reference(design, best.candidate, classes) for design in space.retrain.references]
     if space.retrain.undistilled:
-        others += [undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.teachers]
+        others += [
+            undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.teachers
+        ]
     return {**trained, **retrain_all(others, material, validation, run, epochs, seeds)}
 
 

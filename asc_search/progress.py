@@ -8,7 +8,9 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(stderr=True, highlight=False)
+_terminal = Console(stderr=True, highlight=False)
+# Where output goes to a file, tables keep a readable width.
+console = _terminal if _terminal.is_terminal else Console(stderr=True, highlight=False, width=120)
 T = TypeVar("T")
 
 
@@ -23,6 +25,7 @@ def bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
@@ -60,6 +63,6 @@ class Stage:
 
     def end(self, line: str) -> None:
         """Finish the item with one line that stays."""
-        self._progress.console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
         self._progress.update(self._inner, visible=False)
         self._progress.advance(self._outer)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from asc_search.nets.cost import Shape
-
 
 @dataclass(frozen=True)
 class FrontEnd:
@@ -32,7 +30,7 @@ class FrontEnd:
         return round(self.rate_hz * self.seconds)
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> tuple[int, int, int]:
         """Network input (channel, freq, time); centred frames: 1 + samples // hop."""
         return (1, self.mels, 1 + self.samples // self.hop)
 

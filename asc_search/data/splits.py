@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -57,18 +57,38 @@ def assign_splits(
 def held_out(clips: Clips, fraction: float, seed: int | Sequence[int]) -> list[int]:
     """Indices of about ``fraction`` of the clips of each class, whole locations only, in ascending order.
 
-    Locations are tried in random order; one is taken if that brings the class shares nearer to ``fraction``. Of a class
-    in several locations at least one is taken and one left, where the other classes there allow it; clips of unknown
-    location each count as a location of their own.
+    Locations are tried in random order; one is taken if that brings the class shares nearer to ``fraction``. The best
+    of several orders counts. Of a class in several locations at least one is taken and one left, where the other
+    classes there allow it; clips of unknown location each count as a location of their own.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for i, location in enumerate(clips.locations):
         groups[location or f"\0{i}"].append(i)
     names = sorted(groups)
     counts = {name: Counter(clips.labels[i] for i in groups[name]) for name in names}
-    total, places = Counter(clips.labels), Counter(label for name in names for label in counts[name])
+    total, rng = Counter(clips.labels), np.random.default_rng(seed)
+
+    def error(chosen: set[str]) -> tuple[int, float]:
+        taken: Counter[int] = Counter()
+        for name in chosen:
+            taken.update(counts[name])
+        distance = sum((taken[label] / count - fraction) ** 2 for label, count in total.items())
+        return sum(not taken[label] for label in total), distance
+
+    # with many places one order is as good as another, and slow enough
+    tries = max(1, min(16, 20_000 // max(len(names), 1)))
+    orders = [[names[i] for i in rng.permutation(len(names))] for _ in range(tries)]
+    best = min((_take_places(order, counts, total, fraction) for order in orders), key=error)
+    return sorted(i for name in best for i in groups[name])
+
+
+def _take_places(
+    order: Sequence[str], counts: Mapping[str, Counter[int]], total: Counter[int], fraction: float
+) -> set[str]:
+    """The places of one greedy pass over ``order``; ``counts`` are the clips of each class at each place."""
     taken: Counter[int] = Counter()
-    places_left, chosen = places.copy(), set()
+    places_left = Counter(label for name in order for label in counts[name])
+    chosen: set[str] = set()
 
     def gain(name: str) -> float:
         """By how much the squared distance to the wanted shares shrinks when ``name`` is taken."""
@@ -85,15 +105,14 @@ def held_out(clips: Clips, fraction: float, seed: int | Sequence[int]) -> list[i
     def spares(name: str) -> bool:
         return name not in chosen and all(places_left[label] > 1 for label in counts[name])
 
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     for name in order:
         if spares(name) and gain(name) > 0.0:
             take(name)
     for label in sorted(total):
-        candidates = [name for name in order if label in counts[name] and spares(name)]
-        if not taken[label] and candidates:
+        candidates = [] if taken[label] else [name for name in order if label in counts[name] and spares(name)]
+        if candidates:
             take(max(candidates, key=gain))
-    return sorted(i for name in chosen for i in groups[name])
+    return chosen
 
 
 def nested_subsets(clips: Clips, percentages: Sequence[int] = PERCENTAGES, seed: int = 0) -> dict[int, Clips]:

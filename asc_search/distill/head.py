@@ -63,6 +63,7 @@ def cross_fitted_logits(windows: Windows, classes: int, decay: float) -> np.ndar
     values = np.asarray(windows.values)
     logits = np.zeros((len(values), classes), np.float32)
     for held_out in np.unique(fold):
-        head = fit_head(values[fold != held_out], labels[fold != held_out], classes, decay)
+        taught = (fold != held_out) & windows.audible
+        head = fit_head(values[taught], labels[taught], classes, decay)
         logits[fold == held_out] = head(values[fold == held_out])
     return logits

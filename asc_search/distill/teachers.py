@@ -23,8 +23,8 @@ from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import logmel_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
-from asc_search.train.predict import clip_probabilities, window_logits
-from asc_search.train.windows import Windows, transformed_windows
+from asc_search.train.predict import score_clips, window_logits
+from asc_search.train.windows import Windows, save_array, transformed_windows
 
 VERSION = 1  # raise when a teacher of the same declaration would give other logits
 
@@ -62,16 +62,11 @@ def teach(
             logits, metrics = _tagger(folder, teacher, training, validation, frontend.seconds)
         else:
             logits, metrics = _network(folder, name, teacher, training, validation, frontend, recipe, seed, after_epoch)
-        write_atomically(logits_path, lambda aside: _write_logits(aside, logits))
+        write_atomically(logits_path, lambda aside: save_array(aside, logits.astype(np.float16)))
         size = logits_path.stat().st_size
         note = {"teacher": teacher.name, "bytes": size, "validation": metrics.to_json()}
         write_json(note_path, note)
     return Taught(np.load(logits_path), Metrics.from_json(note["validation"]))
-
-
-def _write_logits(path: Path, logits: np.ndarray) -> None:
-    with path.open("wb") as target:
-        np.save(target, logits.astype(np.float16), allow_pickle=False)
 
 
 def _key(teacher: NetworkTeacher | TaggerTeacher, training: Clips, validation: Clips, *rest: object) -> str:
@@ -88,9 +83,8 @@ def _has_weights(teacher: NetworkTeacher | TaggerTeacher) -> bool:
 
 def _measure(logits: np.ndarray, windows: Windows) -> Metrics:
     """Clip-level metrics of window logits (windows, classes)."""
-    clips, scored = windows.clips, windows.scored
-    probabilities = clip_probabilities(logits[scored], windows.clip_of[scored], len(clips))
-    return evaluate(probabilities, clips.label_array(), clips.classes, clips.devices)
+    clips = windows.clips
+    return evaluate(score_clips(logits, windows), clips.label_array(), clips.classes, clips.devices)
 
 
 def _network(
@@ -149,5 +143,5 @@ def _tagger(
     )
     classes = len(training.classes)
     labels = training.label_array()[seen.clip_of]
-    head = fit_head(np.asarray(seen.values), labels, classes, teacher.decay)
+    head = fit_head(seen.values[seen.audible], labels[seen.audible], classes, teacher.decay)
     return cross_fitted_logits(seen, classes, teacher.decay), _measure(head(np.asarray(held_out.values)), held_out)

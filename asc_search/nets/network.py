@@ -10,7 +10,7 @@ from torch import nn
 
 from asc_search.errors import NetworkError
 from asc_search.nets.blocks import family
-from asc_search.nets.cost import Cost, LayerCost
+from asc_search.nets.cost import Cost
 from asc_search.nets.spec import NetSpec
 
 
@@ -18,10 +18,14 @@ def price(spec: NetSpec) -> Cost:
     """The exact cost of ``spec`` for one input window, from closed forms; no module is built.
 
     Raises:
-        NetworkError: a feature map becomes empty; the message names the layer.
+        NetworkError: a width or stride is below 1, or a feature map becomes empty; the message names the layer.
     """
     total, shape = Cost(), spec.input
     for index, layer in enumerate(spec.layers):
+        if layer.out < 1 or min(layer.stride) < 1:
+            raise NetworkError(
+                f"layer {index} ({layer.family}): width {layer.out} and stride {layer.stride} must be 1 or more"
+            )
         cost, shape = family(layer.family).price(layer, shape)
         if min(shape) < 1:
             raise NetworkError(
@@ -63,8 +67,3 @@ def shrink(spec: NetSpec, keep: Callable[[int], int]) -> NetSpec:
             raise NetworkError(f"layer {index} ({layer.family}): this family cannot be pruned")
         layers.append(shrink_layer(layer, keep))
     return replace(spec, layers=tuple(layers))
-
-
-def layer_table(cost: Cost) -> list[LayerCost]:
-    """The priced operations in order of execution."""
-    return list(cost.layers)

@@ -38,7 +38,9 @@ def count_module(network: nn.Module, shape: Shape) -> Counted:
         own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
         macs += own * (output[0, 0].numel() if isinstance(module, nn.Conv1d | nn.Conv2d) else 1)
 
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv1d | nn.Conv2d | nn.BatchNorm2d | nn.Linear)]
+    layers = [
+        module for module in network.modules() if isinstance(module, nn.Conv1d | nn.Conv2d | nn.BatchNorm2d | nn.Linear)
+    ]
     hooks = [module.register_forward_hook(add) for module in layers]
     example = torch.zeros(1, *shape)
     try:

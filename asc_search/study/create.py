@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from asc_search.errors import RunFolderError
 from asc_search.space.presets import params_for_design
 from asc_search.space.space import Space
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 SMALL_BUDGET = 50  # trainings up to which joint (grouped) TPE needs fewer draws; beyond, independent TPE ends better
 

@@ -8,7 +8,9 @@ from asc_search.space.space import Space
 from asc_search.study.run_folder import RunFolder
 
 
-def open_data(space: Space, run: RunFolder, skip_bad_files: bool = False, allow_leaky_split: bool = False) -> OpenedSource:
+def open_data(
+    space: Space, run: RunFolder, skip_bad_files: bool = False, allow_leaky_split: bool = False
+) -> OpenedSource:
     """The space's data, split; files left out are listed in ``skipped_files.txt`` of the run.
 
     Raises:

@@ -20,8 +20,8 @@ from asc_search.space.space import Space
 from asc_search.study.create import derived_seed, make_sampler, trained_count
 from asc_search.study.objective import Result, train_trial
 from asc_search.study.pareto import Point
-from asc_search.study.rungs import promoted
 from asc_search.study.run_folder import RunFolder
+from asc_search.study.rungs import promoted
 from asc_search.train.candidate import Material
 
 MAX_FAILURES = 5  # diverged trainings in a row after which something else than bad luck is at work

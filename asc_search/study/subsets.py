@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import teach
 from asc_search.progress import Stage
 from asc_search.space.candidate import Training
 from asc_search.space.space import Space
-from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.study.create import derived_seed
 from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder
@@ -31,9 +31,13 @@ def teach_all(
         epochs = getattr(teacher, "epochs", 1)
         stage.begin(f"teacher {name}", epochs)
         seed = derived_seed(space.search.seed, "teacher", name)
-        taught = teach(run.root, teacher, training, validation, frontend, recipe, seed, lambda state: stage.epoch(state.epoch))
+        taught = teach(
+            run.root, teacher, training, validation, frontend, recipe, seed, lambda state: stage.epoch(state.epoch)
+        )
         logits[name] = taught.logits
-        stage.end(f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)")
+        stage.end(
+            f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)"
+        )
     return Material(run.root, training, logits)
 
 

@@ -15,14 +15,13 @@ from asc_search.train.windows import Windows
 
 
 def epoch_rows(windows: Windows, crops_per_clip: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of one epoch in random order: ``crops_per_clip`` windows of each clip, drawn without repeats where it has them."""
-    first = np.searchsorted(windows.clip_of, np.arange(len(windows.clips)))
-    count = np.diff(np.append(first, len(windows.clip_of)))
-    rounds = [
-        first + (rng.integers(0, count) + k * np.maximum(1, count // crops_per_clip)) % count
-        for k in range(crops_per_clip)
-    ]
-    return rng.permutation(np.concatenate(rounds))
+    """Rows of one epoch in random order: ``crops_per_clip`` audible windows of each clip, spread over the clip."""
+    rows = np.flatnonzero(windows.audible)
+    first = np.searchsorted(windows.clip_of[rows], np.arange(len(windows.clips)))
+    count = np.diff(np.append(first, len(rows)))
+    start, step = rng.integers(0, count), np.maximum(1, count // crops_per_clip)
+    crops = [rows[first + (start + crop * step) % count] for crop in range(crops_per_clip)]
+    return rng.permutation(np.concatenate(crops))
 
 
 def epoch_batches(

@@ -12,12 +12,15 @@ BATCH = 256
 
 
 @torch.inference_mode()
-def window_logits(network: nn.Module, values: np.ndarray, device: torch.device) -> np.ndarray:
-    """Logits (windows, classes) float32 of stored windows (windows, 1, freq, time), in evaluation mode."""
+def window_logits(
+    network: nn.Module, values: np.ndarray, device: torch.device, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Logits (rows, classes) float32 of stored windows (windows, 1, freq, time), all or ``rows``, in evaluation mode."""
     network.eval()
+    rows = np.arange(len(values)) if rows is None else rows
     parts = []
-    for start in range(0, len(values), BATCH):
-        x = torch.from_numpy(values[start : start + BATCH].astype(np.float32)).to(device)
+    for start in range(0, len(rows), BATCH):
+        x = torch.from_numpy(values[rows[start : start + BATCH]].astype(np.float32)).to(device)
         parts.append(network(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
     return np.concatenate(parts)
 
@@ -31,7 +34,15 @@ def clip_probabilities(logits: np.ndarray, clip_of: np.ndarray, clips: int) -> n
     return total / np.bincount(clip_of, minlength=clips)[:, None]
 
 
+def score_clips(logits: np.ndarray, windows: Windows) -> np.ndarray:
+    """Clip probabilities (clips, classes) from the logits (windows, classes) of all windows; the scored ones count."""
+    scored = windows.scored
+    return clip_probabilities(logits[scored], windows.clip_of[scored], len(windows.clips))
+
+
 def predict_clips(network: nn.Module, windows: Windows, device: torch.device) -> np.ndarray:
-    """Clip-level probabilities (clips, classes) of a network on windows, over the windows that do not overlap."""
-    scored = windows.scored_only()
-    return clip_probabilities(window_logits(network, scored.values, device), scored.clip_of, len(windows.clips))
+    """Clip probabilities (clips, classes) of a network on stored windows; only the scored ones are run."""
+    rows = np.flatnonzero(windows.scored)
+    return clip_probabilities(
+        window_logits(network, windows.values, device, rows), windows.clip_of[rows], len(windows.clips)
+    )

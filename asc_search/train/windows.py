@@ -18,11 +18,13 @@ import torch
 
 from asc_search.data.audio_io import read_mono
 from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
 
 VERSION = 1  # raise when the values written for the same key change
 OVERLAP = 2  # windows start every 1/OVERLAP of their length
+AUDIBLE_DB = 40.0  # padding and dead silence say nothing of the label (Piczak 2015 leaves them out, too)
 BATCH = 64
 
 Transform = Callable[[torch.Tensor], torch.Tensor]  # (batch, samples) -> (batch, ...)
@@ -32,18 +34,15 @@ Transform = Callable[[torch.Tensor], torch.Tensor]  # (batch, samples) -> (batch
 class Windows:
     """Windows of ``clips``: ``values`` (windows, ...) float16, ``clip_of`` (windows,) the row of each window's clip.
 
-    ``scored`` (windows,) marks the windows that do not overlap, those a clip's score averages.
+    ``audible`` (windows,) marks the windows within ``AUDIBLE_DB`` of their clip's loudest, the ones to learn from;
+    ``scored`` those of them that do not overlap (or the loudest, if none), whose mean is a clip's score.
     """
 
     clips: Clips
     values: np.ndarray
     clip_of: np.ndarray
+    audible: np.ndarray
     scored: np.ndarray
-
-    def scored_only(self) -> Windows:
-        """The windows evaluation reads."""
-        rows = np.flatnonzero(self.scored)
-        return Windows(self.clips, self.values[rows], self.clip_of[rows], self.scored[rows])
 
 
 def window_count(duration_s: float, seconds: float) -> int:
@@ -71,14 +70,36 @@ def transformed_windows(
     durations = [soundfile.info(str(clips.root / file)).duration for file in clips.files]
     counts = [window_count(duration, seconds) for duration in durations]
     clip_of = np.repeat(np.arange(len(clips)), counts)
-    scored = np.concatenate([np.arange(count) % OVERLAP == 0 for count in counts]) if counts else np.zeros(0, bool)
-    path = folder / f"{name}.npy"
-    note = read_json(folder / f"{name}.json")
-    if note is None or not path.exists() or path.stat().st_size != note["bytes"]:
+    path, levels, note = folder / f"{name}.npy", folder / f"{name}.level.npy", folder / f"{name}.json"
+    known = read_json(note)
+    if known is None or not _complete(path, known["bytes"]) or not _complete(levels, known["level_bytes"]):
         batches = _batches(clips, counts, rate_hz, round(rate_hz * seconds))
-        write_atomically(path, lambda aside: _fill(aside, batches, transform, len(clip_of), label))
-        write_json(folder / f"{name}.json", {**identity, "bytes": path.stat().st_size})
-    return Windows(clips, np.load(path, mmap_mode="r"), clip_of, scored)
+        level_db = np.zeros(len(clip_of), np.float32)
+        write_atomically(path, lambda aside: _fill(aside, batches, transform, level_db, label))
+        write_atomically(levels, lambda aside: save_array(aside, level_db))
+        write_json(note, {**identity, "bytes": path.stat().st_size, "level_bytes": levels.stat().st_size})
+    audible, scored = heard(np.load(levels), clip_of, np.concatenate([np.arange(count) for count in counts]))
+    return Windows(clips, np.load(path, mmap_mode="r"), clip_of, audible, scored)
+
+
+def _complete(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size == size
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write an array to exactly ``path`` (given a name, NumPy would append a suffix)."""
+    with path.open("wb") as target:
+        np.save(target, values, allow_pickle=False)
+
+
+def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(audible, scored) masks of windows from their level in dB, their clip and their number in the clip."""
+    loudest = np.full(clip_of.max() + 1, -np.inf)
+    np.maximum.at(loudest, clip_of, level_db)
+    audible = level_db >= loudest[clip_of] - AUDIBLE_DB
+    scored = audible & (index % OVERLAP == 0)
+    unscored = ~np.isin(clip_of, clip_of[scored])
+    return audible, scored | (unscored & (level_db == loudest[clip_of]))
 
 
 def _batches(clips: Clips, counts: list[int], rate_hz: int, length: int) -> Iterator[np.ndarray]:
@@ -98,18 +119,22 @@ def _batches(clips: Clips, counts: list[int], rate_hz: int, length: int) -> Iter
         yield np.stack(pending)
 
 
-def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, total: int, label: str) -> None:
-    values, done = None, 0
+def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, level_db: np.ndarray, label: str) -> None:
+    """Write the transformed windows to ``path`` and their levels (dB of RMS) into ``level_db``."""
+    values, done, total = None, 0, len(level_db)
     with torch.inference_mode():
         for batch in track(batches, label, (total + BATCH - 1) // BATCH):
             out = transform(torch.from_numpy(batch)).cpu().numpy()
             if values is None:
-                with path.open("wb") as target:  # a file object keeps NumPy from renaming the file
+                with path.open("wb") as target:
                     header = {"descr": "<f2", "fortran_order": False, "shape": (total, *out.shape[1:])}
                     np.lib.format.write_array_header_2_0(target, header)
                     offset = target.tell()
                 values = np.memmap(path, "<f2", "r+", offset, (total, *out.shape[1:]))
-            values[done : done + len(out)] = out
-            done += len(out)
-    assert values is not None
+            rows = slice(done, done + len(batch))
+            values[rows] = out
+            level_db[rows] = 10 * np.log10(np.square(batch, dtype=np.float64).mean(1) + 1e-12)
+            done += len(batch)
+    if values is None or done != total:
+        raise AscSearchError(f"{label}: {done} of {total} windows were made; did the files change meanwhile?")
     values.flush()

@@ -55,7 +55,9 @@ def test_mixstyle_gives_each_bin_statistics_between_two_samples() -> None:
     x = torch.randn(16, 1, 6, 50, generator=generator()) * scale + 3 * scale
     out = freq_mixstyle(x, 1.0, 0.3, generator(1))
     means, spread = x.mean((1, 3)), x.std((1, 3))
-    assert (out.mean((1, 3)) <= means.max(0).values + 1e-3).all() and (out.mean((1, 3)) >= means.min(0).values - 1e-3).all()
+    assert (out.mean((1, 3)) <= means.max(0).values + 1e-3).all() and (
+        out.mean((1, 3)) >= means.min(0).values - 1e-3
+    ).all()
     assert (out.std((1, 3)) <= spread.max(0).values + 1e-3).all()
     shape_before = (x - x.mean(3, keepdim=True)) / x.std(3, keepdim=True)
     shape_after = (out - out.mean(3, keepdim=True)) / out.std(3, keepdim=True)

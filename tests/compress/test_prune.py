@@ -49,9 +49,10 @@ def test_stored_weights_have_the_type_that_is_counted() -> None:
     network = build(mobile("cp", (1, 32, 17), 4, 8, 1.5, 2.0))
     stored = stored_state(network, "fp16")
     names = [name for name, _ in network.named_parameters()]
-    assert sum(stored[name].numel() * stored[name].element_size() for name in names) == 2 * price(
-        mobile("cp", (1, 32, 17), 4, 8, 1.5, 2.0)
-    ).params
+    assert (
+        sum(stored[name].numel() * stored[name].element_size() for name in names)
+        == 2 * price(mobile("cp", (1, 32, 17), 4, 8, 1.5, 2.0)).params
+    )
     twin = as_stored(network, "fp16")
     for name, parameter in network.named_parameters():
         assert torch.equal(twin.get_parameter(name), parameter.half().float())

@@ -18,7 +18,7 @@ import torchinfo
 from asc_search.errors import NetworkError
 from asc_search.nets.blocks import Option, families, family
 from asc_search.nets.cost import Cost
-from asc_search.nets.network import build, layer_table, price, shrink
+from asc_search.nets.network import build, price, shrink
 from asc_search.nets.spec import LayerSpec, NetSpec
 
 with warnings.catch_warnings():
@@ -108,7 +108,7 @@ def test_price_equals_both_counters_on_the_built_module(spec):
 
 def test_table_adds_up_and_shapes_are_those_that_run(spec):
     cost = price(spec)
-    rows = layer_table(cost)
+    rows = cost.layers
     assert sum(row.params for row in rows) == cost.params
     assert sum(row.macs for row in rows) == cost.macs
     assert sum(row.conv_linear_macs for row in rows) == cost.conv_linear_macs

@@ -13,7 +13,7 @@ import torchinfo
 
 from asc_search.errors import NetworkError
 from asc_search.nets.blocks.common import round_width
-from asc_search.nets.network import build, layer_table, price, shrink
+from asc_search.nets.network import build, price, shrink
 from asc_search.nets.spec import NetSpec
 from asc_search.nets.systems import (
     SYSTEMS,
@@ -65,7 +65,7 @@ def test_official_counter_gives_the_price_of_the_built_design(name):
 
 
 def test_baseline_layer_by_layer():
-    rows = layer_table(price(dcase2024_baseline()))
+    rows = price(dcase2024_baseline()).layers
     assert [(row.params, row.macs) for row in rows] == BASELINE_ROWS
     assert rows[0].out == (8, 128, 33)
     assert rows[1].out == (32, 64, 17)
@@ -82,7 +82,7 @@ def test_baseline_table_is_the_reference_text():
     # "b2 identical" stands for b1's three rows; the head's convolution and BatchNorm are two entries.
     assert "b2 identical" in text
     flat = [*noted[:5], *noted[2:5], *noted[5:-2], tuple(map(sum, zip(*noted[-2:], strict=True)))]
-    ours = [(row.params, row.macs) for row in layer_table(price(dcase2024_baseline()))]
+    ours = [(row.params, row.macs) for row in price(dcase2024_baseline()).layers]
     assert [pair for pair in zip_longest(ours, flat) if pair[0] != pair[1]] == []
 
 

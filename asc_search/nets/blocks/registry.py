@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -31,8 +32,11 @@ class Option:
             return f"expected {self.kind}, got {value!r}"
         if self.choices is not None and value not in self.choices:
             return f"{value!r} is not one of {', '.join(map(repr, self.choices))}"
-        if self.low is not None and value < self.low or self.high is not None and value > self.high:
-            return f"{value!r} is outside {self.low:g} to {self.high:g}"
+        if self.kind in ("int", "float"):
+            low = -math.inf if self.low is None else self.low
+            high = math.inf if self.high is None else self.high
+            if not low <= value <= high or math.isinf(value):
+                return f"{value!r} is outside {low:g} to {high:g}"
         return None
 
 
