@@ -24,7 +24,7 @@ _TAU_NAME = re.compile(
     r"(?P<scene>[a-z][a-z_]*)-(?P<city>[a-z]+)-(?P<place>\d+)-(?P<segment>\d+)(-(?P<second>\d+))?-(?P<device>[a-z]\w*)"
 )
 T = TypeVar("T")
-_FILES_ADVICE = "repair or remove these files, or set skip_bad_files to go on without them"
+_FILES_ADVICE = "repair or remove these files, or give --skip-bad-files to go on without them"
 
 
 @dataclass(frozen=True)

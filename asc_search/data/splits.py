@@ -201,13 +201,13 @@ def _cut(clips: Clips, name: str, fraction: float, seed: int, allow_leaky_split:
         raise _error(
             "meta.csv",
             f"{len(unknown)} of {len(train)} clips have no recording location (first: {clips.files[unknown[0]]}), so "
-            f"the {name} part cannot be kept apart from training; add a column 'location' or set allow_leaky_split",
+            f"the {name} part cannot be kept apart from training; add a column 'location' or give --allow-leaky-split",
         )
     # another seed for each cut, or the validation cut would repeat the choices of the test cut
     cut = {train[i] for i in held_out(clips.take(train), fraction, (seed, name == "test"))}
     left_out = {clips.labels[i] for i in train} - {clips.labels[i] for i in cut}
     if left_out and not allow_leaky_split:
-        advice = "record it elsewhere too, mark the rows in a column 'split', or set allow_leaky_split to go on without"
+        advice = "record it elsewhere too, mark the rows in a column 'split', or give --allow-leaky-split to go on without"
         problems = [
             Problem(f"class {clips.classes[label]!r}", f"has too few recording locations to be in the {name} part too")
             for label in sorted(left_out)

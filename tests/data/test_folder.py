@@ -151,7 +151,7 @@ def test_bad_files_are_listed_together(damaged: Path) -> None:
     assert "meta.csv:4: empty.wav: has no samples" in message
     assert "meta.csv:5: text.wav: cannot be read as audio" in message
     assert "good.wav" not in message
-    assert "skip_bad_files" in message
+    assert "--skip-bad-files" in message
 
 
 def test_nan_is_found_by_decoding(damaged: Path) -> None:

@@ -114,7 +114,7 @@ def test_given_splits_are_kept_and_others_dropped() -> None:
 
 def test_unknown_locations_need_consent() -> None:
     clips = make_clips([(i % 4, "", "") for i in range(200)])
-    with pytest.raises(DataError, match=r"200 of 200 clips have no recording location .*allow_leaky_split"):
+    with pytest.raises(DataError, match=r"200 of 200 clips have no recording location .*allow-leaky-split"):
         assign_splits(clips)
     done = assign_splits(clips, allow_leaky_split=True)
     assert Counter(done.split("test").labels) == dict.fromkeys(range(4), 10)

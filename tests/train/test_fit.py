@@ -15,7 +15,7 @@ from asc_search.train.losses import Batch, cross_entropy
 from asc_search.train.schedules import warmup_cosine
 
 SPEC = mobile("cp", (1, 32, 17), 3, 8, 1.5, 2.0)
-RECIPE = Recipe(lr=5e-3, weight_decay=1e-4, warmup=0.1, epochs=8, steps_per_epoch=4)
+RECIPE = Recipe(lr=5e-3, weight_decay=1e-4, warmup=0.1, epochs=30, steps_per_epoch=4)
 
 
 def batches(epoch: int) -> list[Batch]:

@@ -1,0 +1,5 @@
+"""``python -m asc_search`` is ``asc-search``."""
+
+from asc_search.cli import main
+
+main()
