@@ -207,7 +207,9 @@ def _cut(clips: Clips, name: str, fraction: float, seed: int, allow_leaky_split:
     cut = {train[i] for i in held_out(clips.take(train), fraction, (seed, name == "test"))}
     left_out = {clips.labels[i] for i in train} - {clips.labels[i] for i in cut}
     if left_out and not allow_leaky_split:
-        advice = "record it elsewhere too, mark the rows in a column 'split', or give --allow-leaky-split to go on without"
+        advice = (
+            "record it elsewhere too, mark the rows in a column 'split', or give --allow-leaky-split to go on without"
+        )
         problems = [
             Problem(f"class {clips.classes[label]!r}", f"has too few recording locations to be in the {name} part too")
             for label in sorted(left_out)

@@ -159,6 +159,6 @@ def teacher_options() -> dict[str, dict[str, Option]]:
         },
         "tagger": {
             "weights": Option("str", "", "weights file; relative to the space's folder"),
-            "decay": _number(1e-4, 0, 100, "L2 penalty of the linear head on its embeddings"),
+            "decay": _number(1e-3, 0, 100, "L2 penalty of the linear head on its embeddings"),
         },
     }

@@ -6,9 +6,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from asc_search.space.space import Space
-from asc_search.study.pareto import fronts, ranking
+from asc_search.study.pareto import fronts
 from asc_search.study.records import TrialPoint
-from asc_search.study.search import as_point
+from asc_search.study.search import as_point, rank
 
 
 def trial_points(study: optuna.Study) -> list[TrialPoint]:
@@ -50,7 +50,7 @@ def finalist_trials(study: optuna.Study, space: Space) -> list[FrozenTrial]:
     for rung in sorted(by_rung, reverse=True):
         trials = by_rung[rung]
         points = [as_point(space, trial.user_attrs["rungs"][-1]["accuracy"], trial.user_attrs) for trial in trials]
-        order = ranking(points, (1.0,) * len(points[0]))
+        order = rank(space, points)
         wanted = max(least, len(fronts(points)[0])) if not ordered else least
         ordered += [trials[i] for i in order[: max(0, wanted - len(ordered))]]
     return ordered[: space.retrain.finalists]

@@ -8,14 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from asc_search.study.pareto import Point, ranking
 
+def promoted(index: int, order: Sequence[int], reduction: int) -> bool:
+    """Whether trial ``index`` goes on: it is among the best ``1/reduction`` (rounded up) of all that reached this rung.
 
-def promoted(mine: Point, others: Sequence[Point], reduction: int, reference: Point) -> bool:
-    """Whether a trial goes on: it is among the best ``1/reduction`` of all trials that reached this rung so far.
-
-    Points are minimised objectives at the rung; ``reference`` bounds the hypervolume that breaks ties within a front.
+    ``order`` holds the indices of these trials from best to worst.
     """
-    points = [*others, mine]
-    kept = math.ceil(len(points) / reduction)
-    return len(points) - 1 in ranking(points, reference)[:kept]
+    return index in order[: math.ceil(len(order) / reduction)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -19,7 +19,7 @@ from asc_search.space.draw import RandomSuggest, draw
 from asc_search.space.space import Space
 from asc_search.study.create import derived_seed, make_sampler, trained_count
 from asc_search.study.objective import Result, train_trial
-from asc_search.study.pareto import Point
+from asc_search.study.pareto import Point, ranking
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.rungs import promoted
 from asc_search.train.candidate import Material
@@ -46,10 +46,18 @@ def objective_values(space: Space, accuracy: float, cost: Mapping[str, int]) -> 
     return [accuracy if name == "accuracy" else float(cost[name]) for name in space.objectives]
 
 
+COST_REFERENCE = 1.5  # times the limit: what a network at the limit itself is still worth
+
+
 def as_point(space: Space, accuracy: float, cost: Mapping[str, int]) -> Point:
-    """The objectives minimised and scaled to their limits, for ranking; every coordinate of a feasible point is in [0, 1]."""
+    """The objectives minimised, error first, costs scaled to their limits: what ranking compares."""
     limits = {"macs": space.budget.macs, "weight_bytes": space.budget.weight_bytes, "params": space.budget.weight_bytes}
-    return tuple(1 - accuracy if name == "accuracy" else cost[name] / limits[name] for name in space.objectives)
+    return (1 - accuracy, *(cost[name] / limits[name] for name in space.objectives if name != "accuracy"))
+
+
+def rank(space: Space, points: Sequence[Point]) -> list[int]:
+    """Indices of ``points`` (from ``as_point``) from best to worst."""
+    return ranking(points, (1.0,) + (COST_REFERENCE,) * (len(space.objectives) - 1))
 
 
 def search(study: optuna.Study, setting: Setting) -> None:
@@ -169,7 +177,7 @@ def _promotion(
             if trial.number != number and len(reached) > rung:
                 others.append(as_point(space, reached[rung]["accuracy"], trial.user_attrs))
         mine = as_point(space, result.accuracy, cost)
-        return promoted(mine, others, space.search.reduction, (1.0,) * len(mine))
+        return promoted(len(others), rank(space, [*others, mine]), space.search.reduction)
 
     return goes_on
 

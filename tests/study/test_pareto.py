@@ -32,15 +32,13 @@ def test_hypervolume_against_counted_volume(dimensions: int) -> None:
     assert exact == pytest.approx(covered.mean(), abs=0.005)
 
 
-def test_ranking_prefers_what_adds_volume() -> None:
+def test_ranking_leads_with_the_least_error_then_prefers_what_adds_volume() -> None:
     useless_corner, balanced, accurate = (0.9, 0.01), (0.4, 0.4), (0.2, 0.9)
-    assert ranking([useless_corner, balanced, accurate], (1.0, 1.0))[0] == 1
+    assert ranking([useless_corner, balanced, accurate], (1.0, 1.0)) == [2, 1, 0]
     dominated = (0.5, 0.5)
     assert ranking([dominated, balanced], (1.0, 1.0)) == [1, 0]
 
 
 def test_promotion_keeps_one_in_three() -> None:
-    others = [(0.1 * i, 0.0) for i in range(1, 9)]
-    assert promoted((0.15, 0.0), others, 3, (1.0, 1.0))
-    assert not promoted((0.75, 0.0), others, 3, (1.0, 1.0))
-    assert promoted((0.9, 0.5), [], 3, (1.0, 1.0)), "the first to reach a rung has nobody before it"
+    assert [promoted(index, [4, 2, 0, 1, 3], 3) for index in range(5)] == [False, False, True, False, True]
+    assert promoted(0, [0], 3), "the first to reach a rung has nobody before it"
