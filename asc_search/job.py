@@ -49,7 +49,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
     with run.locked():
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
         clips = opened.clips
-        run.check_same(space=space.digest(), data=clips.digest(), source=space.data.source, folder=_folder(space))
+        notes = {"source": space.data.source, "folder": str(Path(space.file).resolve().parent)}
+        run.check_same(notes, space=space.digest(), data=clips.digest())
         run.space_file.write_text(space.source_text, encoding="utf-8")
         training, validation, test = (clips.split(name) for name in ("train", "validation", "test"))
         note = " (synthetic scenes)" if opened.synthetic else ""
@@ -74,11 +75,6 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
         write_report(space, run, rows, trial_points(study))
         return rows
-
-
-def _folder(space: Space) -> str:
-    """Where paths in the space start."""
-    return str(Path(space.file).resolve().parent)
 
 
 def _study_name(run: RunFolder, wishes: Wishes) -> str:

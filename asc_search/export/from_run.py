@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import torch
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from safetensors import safe_open
 
 from asc_search.data.clips import Clips
 from asc_search.data.splits import nested_subsets, subset_from_list
 from asc_search.errors import AscSearchError, ExportError, Problem, RunFolderError
+from asc_search.export.authors import authors_of
 from asc_search.export.check import check
+from asc_search.export.describe import describe
 from asc_search.export.package import write
 from asc_search.export.profile import PROFILES, Profile
-from asc_search.export.submission import Affiliation, Author, Complexity, SplitOutput, Submission, parse_label
+from asc_search.export.submission import Complexity, SplitOutput, Submission
 from asc_search.files import read_json
 from asc_search.oracle.budget import macs_per_second, price_candidate
 from asc_search.oracle.nessi import count_module
 from asc_search.progress import Stage, console
-from asc_search.space.candidate import Candidate
 from asc_search.space.load import loads
 from asc_search.space.space import Space
 from asc_search.study.dataset import open_data
@@ -76,7 +73,7 @@ def export_run(
             label=label,
             name=_said(space, "name", "asc-search student"),
             abbreviation=_said(space, "abbreviation", "asc"),
-            authors=_authors(space, authors, label, practice, profile),
+            authors=authors_of(space, authors, label, practice, profile),
             classes=opened.clips.classes,
             outputs=(),
             complexity=complexity,
@@ -234,75 +231,3 @@ def _output(
 
 def _said(space: Space, key: str, otherwise: str) -> str:
     return getattr(space.export, key, "") or otherwise
-
-
-def _authors(space: Space, file: Path | None, label: str, practice: bool, profile: Profile) -> tuple[Author, ...]:
-    """Authors from ``file``, else the space; a practice file under another name gets one placeholder author."""
-    listed = space.export.authors if space.export else ()
-    if file is not None:
-        listed = _read_authors(file)
-    elif practice and (space.export is None or space.export.label != label):
-        parsed = parse_label(label, profile)
-        place = Affiliation(parsed.institute, f"Institute {parsed.institute}", "practice")
-        return (Author(parsed.lastname, "Practice", "practice@example.org", place, corresponding=True),)
-    return tuple(_author(entry, index) for index, entry in enumerate(listed, start=1))
-
-
-def _read_authors(file: Path) -> list[Any]:
-    try:
-        listed = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ExportError("The authors cannot be read:", [Problem(f"--authors {file}", str(error))]) from None
-    if not isinstance(listed, list):
-        raise ExportError(
-            "The authors cannot be read:", [Problem(f"--authors {file}", "expected a YAML list of authors")]
-        )
-    return listed
-
-
-def _author(entry: Any, index: int) -> Author:
-    try:
-        place = entry["affiliation"]
-        affiliation = Affiliation(place["abbreviation"], place["institute"], place["location"], place.get("department"))
-        corresponding = bool(entry.get("corresponding", False))
-        return Author(entry["lastname"], entry["firstname"], entry["email"], affiliation, corresponding)
-    except (KeyError, TypeError, AttributeError) as error:
-        needed = "lastname, firstname, email, affiliation: {abbreviation, institute, location}"
-        raise ExportError(
-            "The authors cannot be used:", [Problem(f"authors[{index}]", f"{error} missing; an author has {needed}")]
-        ) from None
-
-
-def describe(candidate: Candidate, space: Space, profile: Profile) -> Mapping[str, str | int | None]:
-    """The system description of the meta file, in the tags the official template suggests."""
-    training, taught = candidate.training, candidate.distillation.teachers
-    augmentations = {
-        "mixup": training.mixup_alpha > 0,
-        "freq-mixstyle": training.mixstyle_p > 0,
-        "time rolling": training.roll_s > 0,
-        "frequency masking": training.freq_mask > 0,
-    }
-    management = {
-        "knowledge distillation": bool(taught),
-        "pruning": candidate.pruning.ratio > 0,
-        "precision_16": candidate.weight_type == "fp16",
-        "network design": True,
-    }
-    steps = (
-        ["train teachers", "ensemble teachers", "train student using knowledge distillation"] if taught else ["train"]
-    )
-    pretrained = any(type(space.pool[name]).__name__ == "TaggerTeacher" for name in taught)
-    rate_khz = candidate.frontend.rate_hz / 1000
-    known: dict[str, str | int | None] = {
-        "input_sampling_rate": f"{rate_khz:g}kHz",
-        "acoustic_features": "log-mel energies",
-        "data_augmentation": ", ".join(name for name, used in augmentations.items() if used) or None,
-        "machine_learning_method": "CNN",
-        "external_data_usage": "pre-trained model" if pretrained else None,
-        "complexity_management": ", ".join(name for name, used in management.items() if used),
-        "pipeline": ", ".join(steps),
-        "framework": "pytorch",
-        "split_adaptations": None,
-        "system_adaptations": None,
-    }
-    return {key: known.get(key) for key in profile.description_keys}

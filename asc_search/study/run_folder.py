@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -60,15 +60,15 @@ class RunFolder:
             },
         )
 
-    def check_same(self, **identity: Any) -> None:
-        """Refuse to continue a run that was started with something else.
+    def check_same(self, notes: Mapping[str, Any], **identity: Any) -> None:
+        """Refuse to continue a run that was started with another ``identity``; ``notes`` are kept beside it.
 
         Raises:
             RunFolderError: names what differs.
         """
         known = self.identity
         if known is None:
-            self.write_identity(**identity)
+            self.write_identity(**identity, **notes)
             return
         different = [name for name, value in identity.items() if known.get(name) != value]
         if different:

@@ -5,17 +5,14 @@ Sources: DCASE 2024 Task 1 baseline; Schmid et al., "CP-JKU Submission to DCASE2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import inverted
+from asc_search.nets.blocks import inverted, stem
 from asc_search.nets.blocks.common import conv_bn_layers
 from asc_search.nets.blocks.registry import Family, Option
 from asc_search.nets.cost import Cost, Shape, conv_bn, scalars
-from asc_search.nets.spec import LayerSpec, Scalar
+from asc_search.nets.spec import LayerSpec
 
 
 class GlobalResponseNorm(nn.Module):
@@ -47,10 +44,6 @@ def _build(layer: LayerSpec, inp: int) -> nn.Module:
     return inverted.InvertedResidual(layer, inp, middle, GlobalResponseNorm() if layer.options.get("grn") else None)
 
 
-def _plan_stem(inp: int, out: int, stride: tuple[int, int], options: Mapping[str, Scalar]) -> LayerSpec:
-    return LayerSpec("cp_stem", out, stride, {"inner": max(1, out // 4)})
-
-
 def _price_stem(layer: LayerSpec, shape: Shape) -> tuple[Cost, Shape]:
     first, inner = conv_bn("conv1", shape, int(layer.options["inner"]), (3, 3), (2, 2))
     second, out = conv_bn("conv2", inner, layer.out, (3, 3), layer.stride)
@@ -64,21 +57,16 @@ def _build_stem(layer: LayerSpec, inp: int) -> nn.Module:
     )
 
 
-def shrink_stem(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    """The stem with both widths mapped through ``keep``."""
-    return replace(layer, out=keep(layer.out), options={"inner": keep(int(layer.options["inner"]))})
-
-
 FAMILIES = (
     Family(
         name="cp_stem",
         role="stem",
         doc="two 3x3 convolutions, the first with stride 2x2, the second with the stem's stride",
         options={},
-        plan=_plan_stem,
+        plan=stem.plan("cp_stem"),
         price=_price_stem,
         build=_build_stem,
-        shrink=shrink_stem,
+        shrink=stem.shrink,
     ),
     Family(
         name="cp",

@@ -5,17 +5,14 @@ Source: Han et al. (SJTU-THU), DCASE 2024 Task 1 report, section 2.1; the parall
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import inverted
+from asc_search.nets.blocks import inverted, stem
 from asc_search.nets.blocks.common import conv_bn_layers
-from asc_search.nets.blocks.cp import shrink_stem
 from asc_search.nets.blocks.registry import Family
 from asc_search.nets.cost import Cost, Shape, conv_bn
-from asc_search.nets.spec import LayerSpec, Scalar
+from asc_search.nets.spec import LayerSpec
 
 TALL, WIDE = (3, 1), (1, 3)
 
@@ -52,10 +49,6 @@ def _build(layer: LayerSpec, inp: int) -> nn.Module:
     return inverted.InvertedResidual(layer, inp, middle)
 
 
-def _plan_stem(inp: int, out: int, stride: tuple[int, int], options: Mapping[str, Scalar]) -> LayerSpec:
-    return LayerSpec("sscp_stem", out, stride, {"inner": max(1, out // 4)})
-
-
 def _price_stem(layer: LayerSpec, shape: Shape) -> tuple[Cost, Shape]:
     """P = 2(3q*cin + 3qb + 2q + 2b): both orders of the two kernels, summed."""
     total, out = Cost(), shape
@@ -81,10 +74,10 @@ FAMILIES = (
         role="stem",
         doc="two parallel paths of (3,1) and (1,3) convolutions in both orders, the first layer with stride 2x2",
         options={},
-        plan=_plan_stem,
+        plan=stem.plan("sscp_stem"),
         price=_price_stem,
         build=_build_stem,
-        shrink=shrink_stem,
+        shrink=stem.shrink,
     ),
     Family(
         name="sscp",

@@ -1,0 +1,44 @@
+"""A candidate in the words of the official meta file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from asc_search.export.profile import Profile
+from asc_search.space.candidate import Candidate
+from asc_search.space.space import Space, TaggerTeacher
+
+
+def describe(candidate: Candidate, space: Space, profile: Profile) -> Mapping[str, str | int | None]:
+    """The system description of the meta file, in the tags the official template suggests."""
+    training, taught = candidate.training, candidate.distillation.teachers
+    augmentations = {
+        "mixup": training.mixup_alpha > 0,
+        "freq-mixstyle": training.mixstyle_p > 0,
+        "time rolling": training.roll_s > 0,
+        "frequency masking": training.freq_mask > 0,
+    }
+    management = {
+        "knowledge distillation": bool(taught),
+        "pruning": candidate.pruning.ratio > 0,
+        "precision_16": candidate.weight_type == "fp16",
+        "network design": True,
+    }
+    steps = (
+        ["train teachers", "ensemble teachers", "train student using knowledge distillation"] if taught else ["train"]
+    )
+    pretrained = any(isinstance(space.pool[name], TaggerTeacher) for name in taught)
+    rate_khz = candidate.frontend.rate_hz / 1000
+    known: dict[str, str | int | None] = {
+        "input_sampling_rate": f"{rate_khz:g}kHz",
+        "acoustic_features": "log-mel energies",
+        "data_augmentation": ", ".join(name for name, used in augmentations.items() if used) or None,
+        "machine_learning_method": "CNN",
+        "external_data_usage": "pre-trained model" if pretrained else None,
+        "complexity_management": ", ".join(name for name, used in management.items() if used),
+        "pipeline": ", ".join(steps),
+        "framework": "pytorch",
+        "split_adaptations": None,
+        "system_adaptations": None,
+    }
+    return {key: known.get(key) for key in profile.description_keys}
