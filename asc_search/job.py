@@ -12,7 +12,7 @@ from asc_search.errors import AscSearchError
 from asc_search.files import write_json
 from asc_search.nets.network import price
 from asc_search.nets.systems import SYSTEMS
-from asc_search.progress import Stage, console
+from asc_search.progress import Stage, console, results
 from asc_search.report.front_csv import write_front_csv
 from asc_search.report.front_plot import write_front_html
 from asc_search.report.front_table import front_table
@@ -134,4 +134,4 @@ def write_report(space: Space, run: RunFolder, rows: Sequence[FinalistRow], tria
         published.append((name, cost.params, cost.macs))
     title = f"{run.root.resolve().name}: accuracy against MACs"
     write_front_html(rows, trials, published, budget.macs, budget.weight_bytes, title, run.root / "front.html")
-    console.print(front_table(rows, budget.macs, budget.weight_bytes))
+    results.print(front_table(rows, budget.macs, budget.weight_bytes))

@@ -8,9 +8,10 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-_terminal = Console(stderr=True, highlight=False)
-# Where output goes to a file, tables keep a readable width.
-console = _terminal if _terminal.is_terminal else Console(stderr=True, highlight=False, width=120)
+console = Console(stderr=True, highlight=False)  # what is going on
+_to_person = Console(highlight=False)
+# what was asked for; in a file, tables keep a readable width
+results = _to_person if _to_person.is_terminal else Console(highlight=False, width=120)
 T = TypeVar("T")
 
 

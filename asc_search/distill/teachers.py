@@ -72,6 +72,8 @@ def teach(
 def _key(teacher: NetworkTeacher | TaggerTeacher, training: Clips, validation: Clips, *rest: object) -> str:
     """Names a teacher's files by everything its logits depend on."""
     weights = hashlib.sha256(teacher.weights.read_bytes()).hexdigest() if _has_weights(teacher) else ""
+    if isinstance(teacher, TaggerTeacher):  # what the file holds counts, not where it lies
+        teacher = replace(teacher, weights=Path(teacher.written))
     declared = json.dumps([repr(teacher), [repr(part) for part in rest], weights, VERSION])
     content = f"{declared}\0{training.digest()}\0{validation.digest()}"
     return f"{teacher.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"

@@ -13,7 +13,7 @@ from asc_search.nets.cost import BYTES_PER_WEIGHT, Shape
 from asc_search.nets.network import price
 from asc_search.nets.systems import system
 from asc_search.oracle.budget import Budget
-from asc_search.progress import console
+from asc_search.progress import results
 
 
 def quote(name: str, changes: Sequence[str], shape: str | None) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def print_quote(name: str, priced: dict[str, Any]) -> None:
     table.add_row("MACs (conv + linear)", f"{priced['conv_linear_macs']:,}", "", "")
     for kind, size in priced["weight_bytes"].items():
         table.add_row(f"bytes as {kind}", *_against(size, budget.weight_bytes))
-    console.print(table)
+    results.print(table)
 
 
 def _against(value: int, limit: int) -> tuple[str, str, str]:

@@ -62,16 +62,22 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space) -> 
     """The study called ``name``, created with its known designs enqueued if it is new.
 
     Designs the space cannot express are left out.
+
+    Raises:
+        RunFolderError: the storage holds a study of this name for another space.
     """
     directions = ["maximize" if objective == "accuracy" else "minimize" for objective in space.objectives]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
-    if not study.trials:
-        study.set_user_attr("space", space.digest())
+    known = study.user_attrs.get("space")
+    if known is not None and known != space.digest():
+        raise RunFolderError(f"--storage: it holds a study {name!r} of another space; give --out a folder of another name")
+    if known is None:
         study.set_metric_names(list(space.objectives))
         for design in space.search.enqueue:
             params = params_for_design(space, design)
             if params is not None:
-                study.enqueue_trial(params, user_attrs={"design": design})
+                study.enqueue_trial(params, user_attrs={"design": design}, skip_if_exists=True)
+        study.set_user_attr("space", space.digest())  # last: an interrupted creation is done again
     return study
 
 

@@ -13,7 +13,7 @@ from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceErro
 from asc_search.nets.cost import Cost
 from asc_search.oracle.budget import Assessment, Budget, assess, macs_per_second
 from asc_search.oracle.feasibility import estimate
-from asc_search.progress import Stage
+from asc_search.progress import Stage, console
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import RandomSuggest, draw
 from asc_search.space.space import Space
@@ -84,6 +84,8 @@ def search(study: optuna.Study, setting: Setting) -> None:
                 raise AscSearchError(
                     f"{failed_in_a_row} trainings in a row diverged; lower training.lr in the space (see the trials' reasons)"
                 )
+    rejected = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
+    console.print(f"search: {trained_count(study)} candidates trained, {rejected} refused by their price alone")
 
 
 def _unfinished(study: optuna.Study) -> list[int]:

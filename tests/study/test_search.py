@@ -172,6 +172,12 @@ def test_finalists_of_different_rungs_are_not_compared(tmp_path: Path) -> None:
     assert names == ["good", "cheaper", "dominated"]
 
 
+def test_a_study_of_another_space_is_refused(tmp_path: Path) -> None:
+    make(space_with(), tmp_path)
+    with pytest.raises(RunFolderError, match="another space"):
+        make(space_with(trials=("trials: 4", "trials: 5")), tmp_path)
+
+
 def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> None:
     with pytest.raises(RunFolderError) as refused:
         open_storage("postgresql+psycopg://me:secret@127.0.0.1:1/none")
