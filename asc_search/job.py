@@ -58,6 +58,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             f"{space.data.source}{note}: {len(clips.classes)} classes, {len(training)} clips to train, "
             f"{len(validation)} to select, {len(test)} to test once at the end",
             markup=False,
+            soft_wrap=True,
         )
         names = tuple(space.pool)
         with Stage("teachers", len(names)) as stage:
