@@ -7,13 +7,16 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from asc_search import __version__
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
+
+if TYPE_CHECKING:
+    from asc_search.study.run_folder import RunFolder
 
 app = typer.Typer(
     help="Search, distil, measure and pack low-complexity acoustic scene classifiers.",
@@ -58,35 +61,33 @@ def run(
 
     The same command continues a run that was stopped.
     """
+    from asc_search.data.source import absolute_source
+    from asc_search.export.from_run import check_plan, export_run
     from asc_search.job import Wishes, run_job
     from asc_search.space.load import load
     from asc_search.study.run_folder import RunFolder
 
     _use_threads(threads)
     loaded = load(space)
-    if data is not None:
-        loaded = replace(loaded, data=replace(loaded.data, source=data))
+    loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
+    check_plan(loaded)
     folder = RunFolder(out or Path("runs") / space.stem)
     run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split))
-    if loaded.export is not None:
-        from asc_search.export.from_run import export_run
-
+    if loaded.export is not None and loaded.data.source == "demo":
         export_run(folder, loaded.export.profile, loaded.export.label, folder.root / "submission.zip")
-    _say_what_next(folder.root, storage)
+    _say_what_next(folder, storage)
 
 
-def _say_what_next(root: Path, storage: str | None) -> None:
-    from asc_search.study.create import shown_url
+def _say_what_next(folder: RunFolder, storage: str | None) -> None:
+    from asc_search.study.create import shown_url, sqlite_url
 
-    database = shown_url(storage) if storage else f"sqlite:///{root / 'study.db'}"
-    console.print("\nLook further:", style="bold")
-    console.print(f"  {root / 'front.html'} (open in a browser), {root / 'front.csv'}", markup=False, soft_wrap=True)
-    console.print(f"  optuna-dashboard {database}", markup=False, soft_wrap=True)
-    console.print(
-        f"  asc-search export {root} --profile dcase2024 --label Lastname_INST_task1_1 --out submission.zip",
-        markup=False,
-        soft_wrap=True,
+    lines = (
+        "Look further:",
+        f"  {folder.root / 'front.html'} (open in a browser), {folder.root / 'front.csv'}",
+        f"  optuna-dashboard {shown_url(storage or sqlite_url(folder.database))}",
+        f"  asc-search export {folder.root} --profile dcase2024 --label Lastname_INST_task1_1 --out submission.zip",
     )
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -146,18 +147,33 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+_stop_requested = False
+
+
 def _stop(*_signal: object) -> None:
+    global _stop_requested
+    _stop_requested = True
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point: errors a person can act on are one message, an interruption says how to go on."""
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     try:
-        app(standalone_mode=True)
-    except AscSearchError as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command continues where this one ended", markup=False)
-        sys.exit(130)
+        app()
+    except BaseException as error:
+        # Raised inside a library, the interruption may come out as an error of any kind.
+        if _stop_requested:
+            console.print("stopped; the same command continues where this one ended", markup=False)
+            sys.exit(130)
+        if isinstance(error, AscSearchError):
+            _fail(str(error))
+        if isinstance(error, OSError):
+            _fail(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+        raise
+
+
+def _fail(message: str) -> NoReturn:
+    console.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    sys.exit(1)

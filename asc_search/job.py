@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
 from asc_search.data.clips import Clips
+from asc_search.distill.teachers import check_weights
 from asc_search.errors import AscSearchError
 from asc_search.files import write_json
 from asc_search.nets.network import price
@@ -18,7 +19,7 @@ from asc_search.report.front_plot import write_front_html
 from asc_search.report.front_table import front_table
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
-from asc_search.study.create import open_storage, open_study, sqlite_url
+from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url
 from asc_search.study.dataset import open_data
 from asc_search.study.front import finalist_trials, trial_points
 from asc_search.study.records import FinalistRow, TrialPoint
@@ -46,11 +47,13 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
     Raises:
         AscSearchError: what a person can mend; everything computed so far stays.
     """
+    check_weights(space.pool.values())
     with run.locked():
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
         clips = opened.clips
         notes = {"source": space.data.source, "folder": str(Path(space.file).resolve().parent)}
-        run.check_same(notes, space=space.digest(), data=clips.digest())
+        storage = shown_url(wishes.storage) if wishes.storage else "study.db"
+        run.check_same(notes, space=space.digest(), data=clips.digest(), storage=storage)
         run.space_file.write_text(space.source_text, encoding="utf-8")
         training, validation, test = (clips.split(name) for name in ("train", "validation", "test"))
         note = " (synthetic scenes)" if opened.synthetic else ""
@@ -72,15 +75,15 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             for trial in finalist_trials(study, space)
         ]
         trained = retrain_front(space, run, finalists, material, validation)
-        rows = measure_front(space, run, trained, training.devices, test)
+        rows = measure_front(space, run, trained, training.seen_devices, test)
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
         write_report(space, run, rows, trial_points(study))
         return rows
 
 
 def _study_name(run: RunFolder, wishes: Wishes) -> str:
-    """The study's name: short in the run's own database, with the folder's name in a shared one."""
-    return run.root.resolve().name if wishes.storage else STUDY
+    """The study's name: short in the run's own database; in a shared one with the run's id, so that no two runs meet."""
+    return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if wishes.storage else STUDY
 
 
 def retrain_front(
@@ -112,7 +115,7 @@ def best_finalist(trained: dict[Finalist, list[Trained]]) -> Finalist:
 
 
 def measure_front(
-    space: Space, run: RunFolder, trained: dict[Finalist, list[Trained]], seen: Sequence[str], test: Clips
+    space: Space, run: RunFolder, trained: dict[Finalist, list[Trained]], seen: Collection[str], test: Clips
 ) -> list[FinalistRow]:
     """The one reading of the test split: every retrained network's row."""
     rows = []

@@ -1,44 +1,16 @@
-"""Shared pieces of the tests: a small set of demo scenes and the command line in a process of its own."""
+"""Fixtures shared by all rooms: a small set of demo scenes and a tiny space."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support import TINY_SPACE
 
 from asc_search.data.demo import SMALL, make_demo
 
 torch.set_num_threads(1)
-
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-
-TINY_SPACE = """
-data: {source: demo, validation_fraction: 0.34}
-frontend: {mels: 32, hop: 2000, window: 2048, n_fft: 2048}
-network:
-  stem: cp
-  base: {int: [8, 64], step: 8}
-  multiplier: 1.5
-  stages:
-    - {family: {choice: [cp, sscp]}, depth: 1, stride: "1x2", expansion: {float: [1.5, 3]}}
-    - {family: {choice: [cp, sscp]}, depth: 1, expansion: 2.0}
-pruning: {ratio: {choice: [0, 0.5]}}
-distillation:
-  temperature: {float: [1, 4]}
-  weight: 0.2
-  teachers: {subset_of: [one, two], min: 1}
-  pool:
-    one: {kind: network, family: cp, base: 16, multiplier: 1.5, expansion: 2, epochs: 2, lr: 0.005}
-    two: {kind: network, family: sscp, base: 16, multiplier: 1.5, expansion: 2, epochs: 2, lr: 0.005}
-training: {batch: 16, freq_mask: 4}
-budget: {macs: 400_000}
-search: {trials: 4, rungs: [1, 2], startup: 2, enqueue: []}
-retrain: {epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true}
-"""
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +27,3 @@ def tiny_space(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY_SPACE)
     return path
-
-
-def asc_search(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line and wait for it."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=280)
-
-
-def command(*arguments: object) -> list[str]:
-    """The command line as a list for ``subprocess``."""
-    return [sys.executable, "-m", "asc_search", *map(str, arguments)]
-
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "TERM": "dumb"}

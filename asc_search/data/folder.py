@@ -75,23 +75,22 @@ def read_folder(
     otherwise only headers are read.
 
     Raises:
-        DataError: the table is unusable or names unusable files; the latter are left out with ``skip_bad_files``.
+        DataError: the table is unusable, or rows have unusable files or unknown labels; with ``skip_bad_files`` such rows
+            are left out.
     """
-    rows, problems = _parse_meta(root, labels)
+    rows, problems, strays = _parse_meta(root, labels)
     if problems:
-        raise DataError(f"{root}: meta.csv has mistakes", problems)
-    bad = _check_files(root, rows)
-    if bad and not skip_bad_files:
-        raise DataError(f"{root}: files cannot be used", list(bad.values()), _FILES_ADVICE)
+        raise DataError(f"{root}: meta.csv has mistakes", [*problems, *strays.values()])
+    bad = strays | _check_files(root, rows)
     classes = tuple(labels) if labels else tuple(sorted({row.label for row in rows}))
     kept = [i for i in range(len(rows)) if i not in bad]
     folder = _gather(root, classes, [rows[i] for i in kept])
     if check_samples:
         damaged = check_audio(folder.clips)
-        if damaged and not skip_bad_files:
-            raise DataError(f"{root}: files cannot be used", list(damaged.values()), _FILES_ADVICE)
         bad |= {kept[i]: problem for i, problem in damaged.items()}
         folder = _gather(root, classes, [row for i, row in enumerate(rows) if i not in bad])
+    if bad and not skip_bad_files:
+        raise DataError(f"{root}: files cannot be used", [bad[i] for i in sorted(bad)], _FILES_ADVICE)
     if not len(folder.clips):
         raise DataError(f"{root}: no clip is left", [Problem("meta.csv", "has no row with a usable file")])
     return Folder(folder.clips, folder.folds, tuple(bad[i] for i in sorted(bad)))
@@ -126,15 +125,17 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return numbered[0][1], numbered[1:]
 
 
-def _parse_meta(root: Path, labels: Sequence[str] | None) -> tuple[list[_Row], list[Problem]]:
+def _parse_meta(root: Path, labels: Sequence[str] | None) -> tuple[list[_Row], list[Problem], dict[int, Problem]]:
+    """Rows of ``meta.csv``, what makes the table unusable, and rows of unknown label (by index)."""
     header, lines = read_table(root / "meta.csv")
     columns = {name: index for index, name in enumerate(header)}
     names = {key: next((alias for alias in aliases if alias in columns), "") for key, aliases in _ALIASES.items()}
     problems = [_missing_column(key, columns) for key in ("filename",) if key not in columns]
     problems += [_missing_column("label", columns)] if not names["label"] else []
     if problems:
-        return [], problems
+        return [], problems, {}
     rows: list[_Row] = []
+    strays: dict[int, Problem] = {}
     first_seen: dict[str, int] = {}
     for line, fields in lines:
         where = f"meta.csv:{line}"
@@ -153,14 +154,15 @@ def _parse_meta(root: Path, labels: Sequence[str] | None) -> tuple[list[_Row], l
         if not label:
             problems.append(Problem(where, "the label is empty"))
         elif labels and label not in labels:
-            problems.append(Problem(where, f"unknown label {label!r}{_suggest(label, labels)}; {_allowed(labels)}"))
+            what = f"{file}: unknown label {label!r}{_suggest(label, labels)}; {_allowed(labels)}"
+            strays[len(rows)] = Problem(where, what)
         if split and split not in _SPLITS:
             problems.append(Problem(where, f"unknown split {split!r}{_suggest(split, _SPLITS)}; {_allowed(_SPLITS)}"))
         first_seen.setdefault(file, line)
         rows.append(_Row(where, file, label, device, location, row.get("fold", ""), split))
     if not rows and not problems:
         problems.append(Problem("meta.csv", "has a header but no rows"))
-    return rows, problems
+    return rows, problems, strays
 
 
 def _missing_column(name: str, found: dict[str, int]) -> Problem:

@@ -27,6 +27,13 @@ class OpenedSource:
     synthetic: bool
 
 
+def absolute_source(source: str) -> str:
+    """``source`` with the path of ``folder:PATH`` made absolute, so that it means the same from everywhere."""
+    if not source.startswith(_FOLDER) or source == _FOLDER:
+        return source
+    return f"{_FOLDER}{Path(source.removeprefix(_FOLDER)).expanduser().resolve()}"
+
+
 def open_source(
     source: str,
     workdir: Path,

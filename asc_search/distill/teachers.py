@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.kaldi_mel import RATE_HZ, TaggerFrontEnd
 from asc_search.data.clips import Clips
 from asc_search.distill.head import cross_fitted_logits, fit_head
+from asc_search.errors import WeightsError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.nets.systems import mobile
 from asc_search.nets.tagger import load_tagger
@@ -69,18 +70,29 @@ def teach(
     return Taught(np.load(logits_path), Metrics.from_json(note["validation"]))
 
 
+def check_weights(pool: Iterable[NetworkTeacher | TaggerTeacher]) -> None:
+    """Look for the weights of all pretrained teachers before any work is done.
+
+    Raises:
+        WeightsError: lists the files that are not there.
+    """
+    missing = [
+        f"{one.name}: {one.weights}" for one in pool if isinstance(one, TaggerTeacher) and not one.weights.is_file()
+    ]
+    if missing:
+        raise WeightsError("no weights file for teacher " + "; ".join(missing))
+
+
 def _key(teacher: NetworkTeacher | TaggerTeacher, training: Clips, validation: Clips, *rest: object) -> str:
     """Names a teacher's files by everything its logits depend on."""
-    weights = hashlib.sha256(teacher.weights.read_bytes()).hexdigest() if _has_weights(teacher) else ""
+    weights = ""
     if isinstance(teacher, TaggerTeacher):  # what the file holds counts, not where it lies
+        check_weights([teacher])
+        weights = hashlib.sha256(teacher.weights.read_bytes()).hexdigest()
         teacher = replace(teacher, weights=Path(teacher.written))
     declared = json.dumps([repr(teacher), [repr(part) for part in rest], weights, VERSION])
     content = f"{declared}\0{training.digest()}\0{validation.digest()}"
     return f"{teacher.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-
-
-def _has_weights(teacher: NetworkTeacher | TaggerTeacher) -> bool:
-    return isinstance(teacher, TaggerTeacher) and teacher.weights.is_file()
 
 
 def _measure(logits: np.ndarray, windows: Windows) -> Metrics:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from asc_search.export.profile import Profile
 from asc_search.space.candidate import Candidate
-from asc_search.space.space import Space, TaggerTeacher
 
 
-def describe(candidate: Candidate, space: Space, profile: Profile) -> Mapping[str, str | int | None]:
+def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mapping[str, str | int | None]:
     """The system description of the meta file, in the tags the official template suggests."""
     training, taught = candidate.training, candidate.distillation.teachers
     augmentations = {
@@ -24,10 +23,9 @@ def describe(candidate: Candidate, space: Space, profile: Profile) -> Mapping[st
         "precision_16": candidate.weight_type == "fp16",
         "network design": True,
     }
-    steps = (
-        ["train teachers", "ensemble teachers", "train student using knowledge distillation"] if taught else ["train"]
-    )
-    pretrained = any(isinstance(space.pool[name], TaggerTeacher) for name in taught)
+    steps = ["train teachers", "train student using knowledge distillation"] if taught else ["train"]
+    if len(taught) > 1:
+        steps.insert(1, "ensemble teachers")
     rate_khz = candidate.frontend.rate_hz / 1000
     known: dict[str, str | int | None] = {
         "input_sampling_rate": f"{rate_khz:g}kHz",

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 from asc_search.data.clips import Clips
+from asc_search.data.folder import check_audio
 from asc_search.data.splits import nested_subsets, subset_from_list
 from asc_search.errors import AscSearchError, ExportError, Problem, RunFolderError
 from asc_search.export.authors import authors_of
@@ -17,13 +18,15 @@ from asc_search.export.check import check
 from asc_search.export.describe import describe
 from asc_search.export.package import write
 from asc_search.export.profile import PROFILES, Profile
-from asc_search.export.submission import Complexity, SplitOutput, Submission
+from asc_search.export.rules import clip_problems
+from asc_search.export.submission import Complexity, ExternalDataset, SplitOutput, Submission, parse_label
+from asc_search.export.zip_check import check_zip
 from asc_search.files import read_json
 from asc_search.oracle.budget import macs_per_second, price_candidate
 from asc_search.oracle.nessi import count_module
 from asc_search.progress import Stage, console
 from asc_search.space.load import loads
-from asc_search.space.space import Space
+from asc_search.space.space import Space, TaggerTeacher
 from asc_search.study.dataset import open_data
 from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
 from asc_search.study.run_folder import RunFolder
@@ -35,6 +38,7 @@ from asc_search.train.model_file import load_model
 from asc_search.train.predict import predict_clips
 
 FULL = "100"
+AUDIOSET = ExternalDataset("AudioSet (weights of a pretrained tagger)", "https://research.google.com/audioset/")
 
 
 def export_run(
@@ -60,15 +64,18 @@ def export_run(
         ExportError: the rules of the profile forbid it; every reason is listed, cheap ones before anything is trained.
         RunFolderError: the run is unfinished, or in use.
     """
-    if profile_name not in PROFILES:
-        raise AscSearchError(f"--profile {profile_name}: known profiles are {', '.join(PROFILES)}")
-    profile = PROFILES[profile_name]
+    profile = _profile(profile_name)
     with run.locked():
         space = reopened_space(run)
         opened = open_data(space, run, skip_bad_files=(run.root / "skipped_files.txt").exists(), allow_leaky_split=True)
+        if opened.clips.digest() != (run.identity or {}).get("data"):
+            raise RunFolderError(f"{run.root}: {space.data.source} is no longer the data this run was trained on")
         practice = practice or opened.synthetic
         finalist, trained = chosen_finalist(run, space, trial)
         complexity = measured_complexity(trained.folder / MODEL)
+        taggers = [
+            name for name in finalist.candidate.distillation.teachers if isinstance(space.pool[name], TaggerTeacher)
+        ]
         submission = Submission(
             label=label,
             name=_said(space, "name", "asc-search student"),
@@ -77,13 +84,14 @@ def export_run(
             classes=opened.clips.classes,
             outputs=(),
             complexity=complexity,
-            description=describe(finalist.candidate, space, profile),
+            description=describe(finalist.candidate, bool(taggers), profile),
+            external_datasets=(AUDIOSET,) if taggers else (),
             technical_report=report,
             practice=practice,
         )
         evaluation = opened.evaluation if clips is None else evaluation_clips(clips, opened.clips.classes)
         problems = [problem for problem in check(submission, profile) if problem.where != "outputs"]
-        problems += _missing_inputs(evaluation, lists, practice, profile)
+        problems += _missing_inputs(evaluation, lists, out, practice, profile)
         if problems or evaluation is None:
             raise ExportError(
                 f"{label}: {profile.name} forbids this submission, nothing was trained or written:", problems
@@ -96,10 +104,13 @@ def export_run(
                 model = trained
                 if split != FULL:
                     model = train_on_subset(space, run, finalist, split, parts[split], validation, stage)
-                development = measure_on_test(model, test, run.root, training.devices)
+                development = measure_on_test(model, test, run.root, training.seen_devices)
                 outputs.append(_output(split, model, evaluation, run.root, development, parts[split]))
         allowed = {split: frozenset(Path(name).name for name in part.files) for split, part in parts.items()}
         path = write(replace(submission, outputs=tuple(outputs)), profile, out, allowed)
+        if found := check_zip(path, profile, practice):
+            path.unlink()
+            raise ExportError(f"{path}: the file written does not pass its own check (please report this):", found)
     kind = "practice file, not for upload" if practice else "submission"
     console.print(
         f"{path}: {kind}; {finalist.name}, {complexity.params:,} parameters, {complexity.weight_bytes:,} bytes, "
@@ -108,6 +119,22 @@ def export_run(
         soft_wrap=True,
     )
     return path
+
+
+def check_plan(space: Space) -> None:
+    """Refuse, before a search, an ``export`` section that no submission could have.
+
+    Raises:
+        ExportError: unknown profile, or a label that is not of its form.
+    """
+    if space.export is not None:
+        parse_label(space.export.label, _profile(space.export.profile))
+
+
+def _profile(name: str) -> Profile:
+    if name not in PROFILES:
+        raise ExportError("The profile is not known:", [Problem(name, f"known profiles are {', '.join(PROFILES)}")])
+    return PROFILES[name]
 
 
 def reopened_space(run: RunFolder) -> Space:
@@ -129,7 +156,7 @@ def chosen_finalist(run: RunFolder, space: Space, trial: int | None) -> tuple[Fi
     choices: dict[Finalist, list[Trained]] = {}
     for finalist in map(Finalist.from_json, listed):
         if finalist.role == "finalist" and trial in (None, finalist.trial):
-            folders = [run.finalist(finalist.digest, seed) for seed in range(space.retrain.seeds)]
+            folders = [run.finalist(finalist.digest, space.retrain.epochs, seed) for seed in range(space.retrain.seeds)]
             notes = {folder: read_json(folder / "validation.json") for folder in folders}
             runs = [Trained(folder, Metrics.from_json(note)) for folder, note in notes.items() if note is not None]
             if runs:
@@ -182,13 +209,17 @@ def _list_file(lists: Path, split: str) -> Path:
     return plain if plain.exists() else lists / f"split{split}.csv.gz"
 
 
-def _missing_inputs(evaluation: Clips | None, lists: Path | None, practice: bool, profile: Profile) -> list[Problem]:
-    problems = []
+def _missing_inputs(
+    evaluation: Clips | None, lists: Path | None, out: Path, practice: bool, profile: Profile
+) -> list[Problem]:
+    """What is wrong with the files given, found before anything is trained."""
+    problems = [] if out.suffix == ".zip" and not out.is_dir() else [Problem(f"--out {out}", "must name a .zip file")]
     if evaluation is None:
         problems.append(Problem("--clips", "give the folder of evaluation clips (0.wav, 1.wav, ...)"))
-    elif not practice and len(evaluation) != profile.evaluation_clips:
-        what = f"{len(evaluation):,} clips; {profile.name} asks for {profile.evaluation_clips:,} (--practice rehearses on fewer)"
-        problems.append(Problem("--clips", what))
+    else:
+        expected = len(evaluation) if practice else profile.evaluation_clips
+        problems += clip_problems(f"--clips {evaluation.root}", evaluation.files, expected)
+        problems += check_audio(evaluation).values()
     needed = [split for split in profile.splits if split != FULL]
     if lists is None and not practice:
         what = f"the rules fix the training files of each split; give the folder with {_names(needed)}"

@@ -7,33 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from asc_search.errors import NetworkError, Problem, SpaceError
+from asc_search.errors import NetworkError
 from asc_search.nets.cost import Cost
 from asc_search.nets.network import price
 from asc_search.space.candidate import Candidate
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a deployed network may cost at most, limits included: ``macs`` per second of audio, bytes of all weights.
-
-    The defaults are those of DCASE Task 1 since 2023: 30 million MACs and 128,000 bytes.
-
-    Raises:
-        SpaceError: a limit is not a positive whole number.
-    """
-
-    macs: int = 30_000_000
-    weight_bytes: int = 128_000
-
-    def __post_init__(self) -> None:
-        problems = [
-            Problem(f"budget.{key}", f"must be a whole number of at least 1, got {value!r}")
-            for key, value in (("macs", self.macs), ("weight_bytes", self.weight_bytes))
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1
-        ]
-        if problems:
-            raise SpaceError("the budget cannot be used:", problems)
+from asc_search.space.space import Budget
 
 
 @dataclass(frozen=True)

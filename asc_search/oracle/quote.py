@@ -12,7 +12,7 @@ from asc_search.errors import AscSearchError
 from asc_search.nets.cost import BYTES_PER_WEIGHT, Shape
 from asc_search.nets.network import price
 from asc_search.nets.systems import system
-from asc_search.oracle.budget import Budget
+from asc_search.oracle.budget import Budget, judge
 from asc_search.progress import results
 
 
@@ -28,14 +28,13 @@ def quote(name: str, changes: Sequence[str], shape: str | None) -> dict[str, Any
     if shape is not None:
         spec = spec.with_input(_shape(shape))
     cost = price(spec)
-    budget = Budget()
     weight_bytes = {kind: cost.weight_bytes(kind) for kind in BYTES_PER_WEIGHT}
     return {
         "params": cost.params,
         "macs": cost.macs,
         "conv_linear_macs": cost.conv_linear_macs,
         "weight_bytes": weight_bytes,
-        "fits": {kind: cost.macs <= budget.macs and size <= budget.weight_bytes for kind, size in weight_bytes.items()},
+        "fits": {kind: judge(cost, kind, 1.0, Budget()).fits for kind in weight_bytes},
         "input": list(spec.input),
     }
 
@@ -69,8 +68,8 @@ def _arguments(name: str, design: Any, changes: Sequence[str]) -> dict[str, Any]
             arguments[key] = kind(text)
         except ValueError:
             raise AscSearchError(f"--set {change}: {key} is a number of kind {kind.__name__}") from None
-        if arguments[key] <= 0:
-            raise AscSearchError(f"--set {change}: {key} must be above 0")
+        if not 0 < arguments[key] < 1e6:
+            raise AscSearchError(f"--set {change}: {key} must be above 0 and below a million")
     return arguments
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.errors import NetworkError
 from asc_search.nets.network import shrink
 from asc_search.nets.spec import NetSpec
 
@@ -73,8 +74,15 @@ class Candidate:
         return shrink(self.network, self.kept)
 
     def kept(self, width: int) -> int:
-        """Channels left of ``width`` after pruning, rounded down as torch-pruning does, at least 1."""
-        return max(1, int(width * (1 - self.pruning.ratio)))
+        """Channels left of ``width`` after pruning, rounded down as torch-pruning does.
+
+        Raises:
+            NetworkError: none would be left.
+        """
+        left = int(width * (1 - self.pruning.ratio))
+        if left < 1:
+            raise NetworkError(f"pruning.ratio {self.pruning.ratio:g} leaves nothing of a width of {width}")
+        return left
 
     def describe(self) -> str:
         """The candidate in words, for tables and hover texts."""

@@ -49,7 +49,7 @@ FRONTEND = {
 TRAINING = {
     "lr": _number(_TRAIN.lr, 1e-7, 1, "peak learning rate of AdamW"),
     "weight_decay": _number(_TRAIN.weight_decay, 0, 1, "weight decay of AdamW"),
-    "batch": _number(_TRAIN.batch, 1, 4096, "windows in a batch"),
+    "batch": _number(_TRAIN.batch, 2, 4096, "windows in a batch"),
     "warmup": _number(_TRAIN.warmup, 0, 1, "share of the steps with rising learning rate"),
     "crops_per_clip": _number(_TRAIN.crops_per_clip, 1, 64, "windows drawn from each clip an epoch"),
     "roll_s": _number(_TRAIN.roll_s, 0, 60, "shift of the window in time, at most, in seconds"),

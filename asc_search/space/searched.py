@@ -163,6 +163,13 @@ def _check_frontend(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
     def report(key: str, what: str) -> None:
         mistakes.add(front[key].line, front[key].name, what)
 
+    if not isinstance(front["seconds"].domain, Constant):
+        report("seconds", "cannot be searched: students and teachers hear the same windows; give one length")
+    if any(value % 2 for value in front["n_fft"].domain.corners):
+        report("n_fft", "must be even, best a power of two")
+    if ends["n_fft"][1] / 2 >= ends["rate_hz"][0] * ends["seconds"][0]:
+        what = f"up to {ends['n_fft'][1]:g} samples are too many for a window of {ends['rate_hz'][0] * ends['seconds'][0]:g}"
+        report("n_fft", f"{what}; it must be less than twice as long")
     if ends["window"][1] > ends["n_fft"][0]:
         report("window", f"up to {ends['window'][1]:g} samples do not fit in n_fft, which may be {ends['n_fft'][0]:g}")
     nyquist = ends["rate_hz"][0] / 2

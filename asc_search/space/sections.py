@@ -25,7 +25,7 @@ from asc_search.space.schema import (
     Field,
     teacher_options,
 )
-from asc_search.space.space import Data, Export, Limits, NetworkTeacher, Retrain, Search, TaggerTeacher, Teacher
+from asc_search.space.space import Budget, Data, Export, NetworkTeacher, Retrain, Search, TaggerTeacher, Teacher
 from asc_search.space.tree import Mistakes, Node, join, near, shown
 
 _LISTS = ("labels", "train_folds", "test_folds")
@@ -63,9 +63,9 @@ def _texts(node: Node, path: str, mistakes: Mistakes) -> tuple[str, ...]:
     return items(Node(named, node.line), path, Field(TEXT), mistakes, least=1) or ()
 
 
-def limits(node: Node | None, mistakes: Mistakes) -> Limits:
+def limits(node: Node | None, mistakes: Mistakes) -> Budget:
     """The ``budget`` section."""
-    return Limits(**constants(entries(node, "budget", LIMITS, mistakes), "budget", LIMITS, mistakes))
+    return Budget(**constants(entries(node, "budget", LIMITS, mistakes), "budget", LIMITS, mistakes))
 
 
 def objectives(node: Node | None, mistakes: Mistakes) -> tuple[str, ...]:
@@ -187,6 +187,7 @@ def _teacher(name: str, node: Node, path: str, folder: Path, mistakes: Mistakes)
     freq, time = values["stem_stride"].split("x")
     values["stem_stride"] = (int(freq), int(time))
     place = join(path, "frontend")
-    own = entries(given.get("frontend"), place, FRONTEND, mistakes)
-    own_values = constants(own, place, {key: FRONTEND[key] for key in FRONTEND if key in own}, mistakes)
+    offered = {key: option for key, option in FRONTEND.items() if key != "seconds"}  # its windows are the students'
+    own = entries(given.get("frontend"), place, offered, mistakes)
+    own_values = constants(own, place, {key: offered[key] for key in offered if key in own}, mistakes)
     return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))

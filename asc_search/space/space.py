@@ -66,8 +66,11 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a network may cost at most: ``macs`` per second of audio, bytes of all weights."""
+class Budget:
+    """What a deployed network may cost at most, limits included: ``macs`` per second of audio, bytes of all weights.
+
+    The defaults are those of DCASE Task 1 since 2023.
+    """
 
     macs: int = 30_000_000
     weight_bytes: int = 128_000
@@ -159,7 +162,7 @@ class Space:
     search: Search
     retrain: Retrain
     data: Data = field(default_factory=Data)
-    budget: Limits = field(default_factory=Limits)
+    budget: Budget = field(default_factory=Budget)
     objectives: tuple[str, ...] = ("accuracy", "macs")
     export: Export | None = None
 
@@ -174,13 +177,15 @@ class Space:
         return tuple(p for p in self.parameters if p.name not in self.constants)
 
     def digest(self) -> str:
-        """Short hash of what the space means: comments, formatting and spelled-out defaults do not change it."""
+        """Short hash of what the space means: comments, formatting and spelled-out defaults do not change it.
+
+        Left out is what a run may be continued with: more trials, other retraining, another submission.
+        """
         # Parameters have names, so their order (and with it the order of keys in the file) carries no meaning.
         parameters = {p.name: [p.kind, asdict(p.domain), p.default, sorted(p.when)] for p in self.parameters}
         pool = [_declared(teacher) for teacher in self.pool.values()]
-        parts = (self.data, self.budget, self.search, self.retrain)
-        export = asdict(self.export) if self.export else None
-        content = [parameters, pool, [asdict(part) for part in parts], self.objectives, export]
+        parts = (self.data, self.budget, replace(self.search, trials=0))
+        content = [parameters, pool, [asdict(part) for part in parts], self.objectives]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

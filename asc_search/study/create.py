@@ -29,15 +29,14 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         RunFolderError: the database cannot be opened; the message hides any password.
     """
     try:
-        hidden = make_url(url).render_as_string(hide_password=True)
+        hidden = shown_url(url)
     except ArgumentError:
         raise RunFolderError(
             "--storage: not a database URL; use for example sqlite:///study.db or postgresql+psycopg://user@host/name"
         ) from None
     try:
-        storage = optuna.storages.RDBStorage(
-            url, engine_kwargs={"connect_args": {"timeout": 60}} if "sqlite" in url else None
-        )
+        local = make_url(url).get_backend_name() == "sqlite"
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if local else None)
     except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
         raise RunFolderError(
             f"--storage {hidden}: cannot be opened ({type(error).__name__}); is it running and reachable?"
@@ -70,7 +69,9 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space) -> 
     study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     known = study.user_attrs.get("space")
     if known is not None and known != space.digest():
-        raise RunFolderError(f"--storage: it holds a study {name!r} of another space; give --out a folder of another name")
+        raise RunFolderError(
+            f"--storage: it holds a study {name!r} of another space; give --out a folder of another name"
+        )
     if known is None:
         study.set_metric_names(list(space.objectives))
         for design in space.search.enqueue:
@@ -90,10 +91,11 @@ def make_sampler(space: Space, study: optuna.Study, trained: int) -> optuna.samp
     """The sampler for the next draw: random until enough candidates were trained, then TPE.
 
     Optuna counts rejected draws as start-up, and its single-objective default is joint over the parameters all trials
-    share, no better than random on a conditional space; so both are set here. Seeded by the number of trials, which makes a
-    resumed search draw what an undisturbed one would.
+    share, no better than random on a conditional space; so both are set here. Seeded by the number of ended trials, so that
+    a resumed search goes on with the draws of an undisturbed one.
     """
-    seed = derived_seed(space.search.seed, len(study.get_trials(deepcopy=False)))
+    ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    seed = derived_seed(space.search.seed, ended)
     if trained < space.search.startup:
         return optuna.samplers.RandomSampler(seed=seed)
     joint = space.search.trials <= SMALL_BUDGET
@@ -107,4 +109,6 @@ def trained_count(study: optuna.Study) -> int:
 
 def shown_url(url: str) -> str:
     """A database URL fit to be printed: without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    parsed = make_url(url)
+    secret = [key for key in parsed.query if "pass" in key.lower()]
+    return parsed.update_query_dict(dict.fromkeys(secret, "***")).render_as_string(hide_password=True)

@@ -21,7 +21,7 @@ def trial_points(study: optuna.Study) -> list[TrialPoint]:
         points.append(
             TrialPoint(
                 number=trial.number,
-                state=attrs["status"].split()[0].replace("same", "finished"),
+                state=attrs["status"],
                 params=attrs["params"],
                 macs=attrs["macs"],
                 weight_bytes=attrs["weight_bytes"],

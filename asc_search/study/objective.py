@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def pruning_hook(candidate: Candidate, horizon: int) -> Callable[[TrainState], N
 
 
 def measure(
-    network: nn.Module, candidate: Candidate, folder: Path, clips: Clips, seen_devices: Sequence[str]
+    network: nn.Module, candidate: Candidate, folder: Path, clips: Clips, seen_devices: Collection[str]
 ) -> Metrics:
     """Metrics of the network as stored (its weight type) on ``clips``; features are kept under ``folder``."""
     windows = logmel_windows(folder, clips, candidate.frontend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Sequence
 
 Point = tuple[float, ...]
@@ -23,8 +25,18 @@ def fronts(points: Sequence[Point]) -> list[list[int]]:
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Volume dominated by ``points`` and bounded by ``reference`` (While et al. 2012, WFG recursion)."""
-    inside = [point for point in points if all(x < r for x, r in zip(point, reference, strict=True))]
+    """Volume dominated by ``points`` and bounded by ``reference``: a sweep in two dimensions, else the recursion of
+    While et al. 2012 (WFG).
+    """
+    inside = sorted({point for point in points if all(x < r for x, r in zip(point, reference, strict=True))})
+    if len(reference) == 2:
+        total, height = 0.0, reference[1]
+        for x, y in inside:
+            if y < height:
+                total += (reference[0] - x) * (height - y)
+                height = y
+        return total
+    inside = [point for point in inside if not any(dominates(other, point) for other in inside)]
     total = 0.0
     for index, point in enumerate(inside):
         box = 1.0
@@ -37,17 +49,24 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
 
 def ranking(points: Sequence[Point], reference: Point) -> list[int]:
     """Indices from best to worst: front by front; in each the best in the first coordinate (the error) leads, then
-    whatever adds most to the hypervolume of those before it.
+    whatever adds most to the hypervolume of those of its front before it.
 
     Volume alone would favour the cheap end: at the budget's limit an accurate network dominates next to nothing.
     """
     order: list[int] = []
     for front in fronts(points):
-        left = sorted(front, key=lambda i: (points[i], i))
-        order.append(left.pop(0))
-        while left:
-            chosen = [points[i] for i in order]
-            gain = {i: hypervolume([*chosen, points[i]], reference) for i in left}
-            order.append(max(left, key=lambda i: (gain[i], -i)))
-            left.remove(order[-1])
+        first, *left = sorted(front, key=lambda i: (points[i], i))
+        order.append(first)
+        chosen, before = [points[first]], hypervolume([points[first]], reference)
+        queue = [(-math.inf, i) for i in left]
+        while queue:
+            # A gain only shrinks as others are chosen, so one that still leads when brought up to date is the largest.
+            _, i = heapq.heappop(queue)
+            gain = hypervolume([*chosen, points[i]], reference) - before
+            if queue and (-gain, i) > queue[0]:
+                heapq.heappush(queue, (-gain, i))
+                continue
+            order.append(i)
+            chosen.append(points[i])
+            before += gain
     return order

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asc_search.compress.weights import stored_state
 from asc_search.data.clips import Clips
-from asc_search.errors import DivergedError
+from asc_search.errors import DivergedError, NetworkError
 from asc_search.files import read_json, write_json
 from asc_search.nets.systems import system
 from asc_search.oracle.budget import macs_per_second, price_candidate
@@ -84,16 +84,18 @@ def retrain(
     if (known := read_json(note)) is not None:
         return Trained(folder, Metrics.from_json(known))
     candidate = finalist.candidate
+    prune = pruning_hook(candidate, epochs)
     state = train_candidate(
         candidate,
         material,
         folder / "checkpoint.safetensors",
         seed=derived_seed("retrain", seed),
         epochs=epochs,
-        before_epoch=pruning_hook(candidate, epochs),
+        before_epoch=prune,
         after_epoch=lambda state: stage.epoch(state.epoch),
     )
-    metrics = measure(state.network, candidate, material.folder, validation, material.training.devices)
+    prune(state)  # a training of one epoch is pruned right after it
+    metrics = measure(state.network, candidate, material.folder, validation, material.training.seen_devices)
     weights = stored_state(state.network, candidate.weight_type)
     save_model(folder / MODEL, weights, candidate, material.training.classes)
     write_json(note, metrics.to_json())
@@ -101,7 +103,7 @@ def retrain(
     return Trained(folder, metrics)
 
 
-def measure_on_test(trained: Trained, test: Clips, features: Path, seen_devices: Sequence[str]) -> Metrics:
+def measure_on_test(trained: Trained, test: Clips, features: Path, seen_devices: Collection[str]) -> Metrics:
     """Metrics of a retrained network on the test split, from its stored weights; read once, then kept."""
     note = trained.folder / "test.json"
     if (known := read_json(note)) is not None:
@@ -144,10 +146,10 @@ def retrain_all(
         for finalist in finalists:
             for seed in range(seeds):
                 stage.begin(f"{finalist.name}, seed {seed}", epochs)
-                folder = run.finalist(finalist.digest, seed)
+                folder = run.finalist(finalist.digest, epochs, seed)
                 try:
                     result = retrain(finalist, material, validation, folder, epochs, seed, stage)
-                except DivergedError as error:
+                except (DivergedError, NetworkError) as error:
                     stage.end(f"{finalist.name}, seed {seed}: failed, {error}")
                     continue
                 trained[finalist].append(result)

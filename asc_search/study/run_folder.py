@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ class RunFolder:
     def trial(self, number: int) -> Path:
         return self.root / "trials" / f"{number:05d}"
 
-    def finalist(self, digest: str, seed: int) -> Path:
-        return self.root / "finalists" / digest / f"seed-{seed}"
+    def finalist(self, digest: str, epochs: int, seed: int) -> Path:
+        return self.root / "finalists" / f"{digest}-{epochs}-epochs" / f"seed-{seed}"
 
     @property
     def identity(self) -> dict[str, Any] | None:
@@ -53,6 +54,7 @@ class RunFolder:
             self.root / "run.json",
             {
                 **identity,
+                "run_id": uuid.uuid4().hex[:8],
                 "asc_search": __version__,
                 "python": platform.python_version(),
                 "machine": platform.platform(),

@@ -9,9 +9,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from asc_search.data.clips import Clips
-from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceError
+from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceError, NetworkError
 from asc_search.nets.cost import Cost
-from asc_search.oracle.budget import Assessment, Budget, assess, macs_per_second
+from asc_search.oracle.budget import Assessment, assess, macs_per_second
 from asc_search.oracle.feasibility import estimate
 from asc_search.progress import Stage, console
 from asc_search.space.candidate import Candidate
@@ -35,10 +35,6 @@ class Setting:
     run: RunFolder
     material: Material
     validation: Clips
-
-    @property
-    def budget(self) -> Budget:
-        return Budget(self.space.budget.macs, self.space.budget.weight_bytes)
 
 
 def objective_values(space: Space, accuracy: float, cost: Mapping[str, int]) -> list[float]:
@@ -66,26 +62,35 @@ def search(study: optuna.Study, setting: Setting) -> None:
     Raises:
         InfeasibleSpaceError: too many rejections in a row; the message says how much of the space fits and what costs most.
     """
-    space, rejected_in_a_row, failed_in_a_row = setting.space, 0, 0
+    space = setting.space
     total, done = space.search.trials, trained_count(study)
     with Stage("search", total, done) as stage:
         for trial_id in _unfinished(study):
             study.sampler = make_sampler(space, study, trained_count(study))
             _train(study, optuna.trial.Trial(study, trial_id), setting, stage)
         while (done := trained_count(study)) < total:
+            _check_progress(study, setting)
             study.sampler = make_sampler(space, study, done)
             trial = study.ask()
-            outcome = _train(study, trial, setting, stage)
-            rejected_in_a_row = rejected_in_a_row + 1 if outcome is TrialState.PRUNED else 0
-            failed_in_a_row = failed_in_a_row + 1 if outcome is TrialState.FAIL else 0
-            if rejected_in_a_row >= space.search.max_rejections:
-                raise InfeasibleSpaceError(_advice(setting, rejected_in_a_row))
-            if failed_in_a_row >= MAX_FAILURES:
-                raise AscSearchError(
-                    f"{failed_in_a_row} trainings in a row diverged; lower training.lr in the space (see the trials' reasons)"
-                )
+            _train(study, trial, setting, stage)
     rejected = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     console.print(f"search: {trained_count(study)} candidates trained, {rejected} refused by their price alone")
+
+
+def _check_progress(study: optuna.Study, setting: Setting) -> None:
+    """Stop a search that gets nowhere: too many trials in a row, up to the last, were rejected or failed."""
+    ended = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    rejected = _run_length(ended, TrialState.PRUNED)
+    if rejected >= setting.space.search.max_rejections:
+        raise InfeasibleSpaceError(_advice(setting, rejected))
+    failed = _run_length([state for state in ended if state is not TrialState.PRUNED], TrialState.FAIL)
+    if failed >= MAX_FAILURES:
+        raise AscSearchError(f"{failed} trainings in a row failed (see above); most often a lower training.lr helps")
+
+
+def _run_length(states: Sequence[TrialState], state: TrialState) -> int:
+    """How many of ``states`` at the end are ``state``."""
+    return next((count for count, one in enumerate(reversed(states)) if one is not state), len(states))
 
 
 def _unfinished(study: optuna.Study) -> list[int]:
@@ -93,29 +98,31 @@ def _unfinished(study: optuna.Study) -> list[int]:
     return [trial._trial_id for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
 
 
-def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, stage: Stage) -> TrialState:
-    """Draw, price, and reject or train one trial; tell the study and return the trial's state."""
+def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, stage: Stage) -> None:
+    """Draw, price, and reject or train one trial; tell the study."""
     space = setting.space
     candidate = draw(space, trial, len(setting.material.training.classes))
-    assessment = assess(candidate, setting.budget)
+    assessment = assess(candidate, setting.space.budget)
     cost = describe_cost(assessment, candidate)
-    if not trial.constraints:  # a resumed trial has them already
-        for name, value in assessment.verdict.constraints.items():
+    for name, value in assessment.verdict.constraints.items():
+        if name not in trial.constraints:  # a resumed trial may have it already, and the first value stays
             trial.set_constraint(name, value)
+    if "digest" not in trial.user_attrs:
         for name, value in {**cost, "candidate": candidate.to_json(), "digest": candidate.digest()}.items():
-            trial.set_user_attr(name, value)
+            trial.set_user_attr(name, value)  # the digest last: with it, all are there
     if not assessment.verdict.fits:
         trial.set_user_attr("status", "rejected")
         trial.set_user_attr("reason", assessment.verdict.reason)
         study.tell(trial, state=TrialState.PRUNED)
-        return TrialState.PRUNED
+        return
     twin = _finished_twin(study, candidate)
     if twin is not None:
-        trial.set_user_attr("status", f"same as trial {twin.number}")
+        trial.set_user_attr("status", twin.user_attrs["status"])
+        trial.set_user_attr("reason", f"the same candidate as trial {twin.number}")
         trial.set_user_attr("rungs", twin.user_attrs["rungs"])
         study.tell(trial, twin.values)
         stage.end(f"trial {trial.number}: the same candidate as trial {twin.number}, not trained again")
-        return TrialState.COMPLETE
+        return
     rungs = space.search.rungs
     stage.begin(f"trial {trial.number}", rungs[-1])
     try:
@@ -129,12 +136,12 @@ def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, sta
             _promotion(study, trial.number, setting, cost),
             stage.epoch,
         )
-    except DivergedError as error:
+    except (DivergedError, NetworkError) as error:
         trial.set_user_attr("status", "failed")
         trial.set_user_attr("reason", str(error))
         study.tell(trial, state=TrialState.FAIL)
         stage.end(f"trial {trial.number}: failed, {error}")
-        return TrialState.FAIL
+        return
     last = results[-1]
     status = "finished" if len(results) == len(rungs) else "stopped"
     trial.set_user_attr("rungs", [result.to_json() for result in results])
@@ -144,7 +151,6 @@ def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, sta
         f"trial {trial.number}: {100 * last.accuracy:.1f} % after {last.epochs} of {rungs[-1]} epochs"
         f"{'' if status == 'finished' else ' (stopped)'}, {cost['macs'] / 1e6:.2f} M MACs/s, {cost['weight_bytes']:,} bytes"
     )
-    return TrialState.COMPLETE
 
 
 def describe_cost(assessment: Assessment, candidate: Candidate) -> dict[str, int]:
@@ -192,6 +198,4 @@ def _advice(setting: Setting, rejections: int) -> str:
         suggest = RandomSuggest(rng)
         return draw(setting.space, suggest, classes), suggest.params
 
-    return (
-        f"{rejections} candidates in a row are over the budget.\n{estimate(random_candidate, setting.budget).advice()}"
-    )
+    return f"{rejections} candidates in a row are over the budget.\n{estimate(random_candidate, setting.space.budget).advice()}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Candidate
 from asc_search.train.batches import batch_count, epoch_batches
 from asc_search.train.features import logmel_windows
@@ -56,6 +57,10 @@ def train_candidate(
     recipe = Recipe(training.lr, training.weight_decay, training.warmup, epochs, batch_count(windows, training))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     teacher = material.subset_logits(candidate.distillation.teachers)
+    if teacher is not None and len(teacher) != len(windows.values):
+        raise AscSearchError(
+            f"teachers heard {len(teacher)} windows, the student {len(windows.values)}; please report this"
+        )
     plan = candidate.distillation
     return fit(
         state,

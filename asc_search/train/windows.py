@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import torch
 
-from asc_search.data.audio_io import read_mono
+from asc_search.data.audio_io import UnreadableAudio, read_mono
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
@@ -108,15 +108,20 @@ def _batches(clips: Clips, counts: list[int], rate_hz: int, length: int) -> Iter
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(clips), BATCH):
             rows = range(start, min(start + BATCH, len(clips)))
-            for row, samples in zip(
-                rows, pool.map(lambda i: read_mono(clips.root / clips.files[i], rate_hz), rows), strict=True
-            ):
+            for row, samples in zip(rows, pool.map(lambda i: _read(clips, i, rate_hz), rows), strict=True):
                 pending.extend(cut(samples, length, counts[row]))
             while len(pending) >= BATCH:
                 yield np.stack(pending[:BATCH])
                 del pending[:BATCH]
     if pending:
         yield np.stack(pending)
+
+
+def _read(clips: Clips, row: int, rate_hz: int) -> np.ndarray:
+    try:
+        return read_mono(clips.root / clips.files[row], rate_hz)
+    except UnreadableAudio as error:
+        raise UnreadableAudio(f"{clips.root / clips.files[row]}: {error}") from None
 
 
 def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, level_db: np.ndarray, label: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import ENVIRONMENT, asc_search, command
+from support import ENVIRONMENT, asc_search, command
 
 from asc_search.export.profile import PROFILES
 from asc_search.export.zip_check import check_zip
@@ -23,7 +23,7 @@ from asc_search.export.zip_check import check_zip
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> tuple[Path, str]:
     """A finished run and what it printed."""
-    from conftest import TINY_SPACE
+    from support import TINY_SPACE
 
     root = tmp_path_factory.mktemp("job")
     space = root / "tiny.yaml"
@@ -81,7 +81,7 @@ def test_another_space_on_the_same_folder_is_refused(
 ) -> None:
     run, _ = finished
     other = run.parent / "other.yaml"
-    other.write_text((run.parent / "tiny.yaml").read_text().replace("trials: 4", "trials: 5"))
+    other.write_text((run.parent / "tiny.yaml").read_text().replace("rungs: [1, 2]", "rungs: [1, 3]"))
     refused = asc_search("run", other, "--data", f"folder:{demo_folder}", "--out", run)
     assert refused.returncode == 1
     assert "started with another space" in refused.stderr and "--out" in refused.stderr
@@ -126,18 +126,17 @@ def test_export_says_what_forbids_it(finished: tuple[Path, str], tmp_path: Path,
     assert "Traceback" not in refused.stderr and not out.exists()
 
 
-def kill_when(arguments: list[object], reached: Callable[[], bool], how: int) -> int:
-    """Start the command, send signal ``how`` as soon as ``reached`` holds, and return its exit status."""
-    process = subprocess.Popen(
-        command(*arguments), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def kill_when(arguments: list[object], reached: Callable[[], bool], how: int) -> tuple[int, str]:
+    """Start the command, send signal ``how`` as soon as ``reached`` holds; its exit status and what it said."""
+    process = subprocess.Popen(command(*arguments), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 240
     while not reached():
         assert process.poll() is None, "it ended before it was stopped"
         assert time.monotonic() < limit
         time.sleep(0.01)
     process.send_signal(how)
-    return process.wait(60)
+    said = process.communicate(timeout=60)[1]
+    return process.returncode, said
 
 
 def test_killed_at_each_stage_it_ends_as_if_undisturbed(
@@ -157,8 +156,11 @@ def test_killed_at_each_stage_it_ends_as_if_undisturbed(
         ("finalists/*/seed-0/validation.json", signal.SIGINT),
     ]
     for pattern, how in stages:
-        status = kill_when(arguments, any_file(pattern), how)
-        assert status == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+        status, said = kill_when(arguments, any_file(pattern), how)
+        if how == signal.SIGKILL:
+            assert status == -signal.SIGKILL
+        else:
+            assert status == 130 and "the same command continues" in said and "Traceback" not in said
     done = asc_search(*arguments)
     assert done.returncode == 0, done.stderr
     undisturbed = study(finished[0]).get_trials()

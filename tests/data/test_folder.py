@@ -113,7 +113,7 @@ def test_mistakes_in_rows_are_listed_together(tmp_path: Path) -> None:
     )
     message = mistakes(make_folder(tmp_path, table, ["1.wav"]), ["park", "bus"])
     for line in [
-        "meta.csv:2: unknown label 'prak' (did you mean 'park'?); allowed: park, bus",
+        "meta.csv:2: 1.wav: unknown label 'prak' (did you mean 'park'?); allowed: park, bus",
         "meta.csv:3: '/etc/passwd' leads out of the folder",
         "meta.csv:4: '../2.wav' leads out of the folder",
         "meta.csv:5: 'C:\\\\x.wav' leads out of the folder",

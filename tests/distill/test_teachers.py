@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED
+from support import SHARED
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.source import open_source

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.errors import SpaceError
 from asc_search.nets.cost import Cost
 from asc_search.nets.spec import LayerSpec, NetSpec
 from asc_search.nets.systems import dcase2024_baseline, sscp_mobile
@@ -88,9 +87,3 @@ def test_network_that_cannot_be_built_is_a_verdict():
     assert not assessment.verdict.fits
     assert assessment.verdict.constraints == {"shape": 1.0}
     assert "layer 0 (cp_stem)" in assessment.verdict.reason
-
-
-def test_impossible_budget_lists_every_problem():
-    with pytest.raises(SpaceError) as caught:
-        Budget(macs=0, weight_bytes=1.5)
-    assert {problem.where for problem in caught.value.problems} == {"budget.macs", "budget.weight_bytes"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torchinfo
-from conftest import asc_search
+from support import asc_search
 
 from asc_search.nets.network import build
 from asc_search.nets.systems import SYSTEMS, mobile

@@ -42,7 +42,7 @@ AFTER_NETWORK = [
     ("training:\n  7: 3", "7: training", ["a key must be text"]),
     ("network: {}", "6: network", ["written twice", "line 1"]),
     # constants
-    ("training:\n  batch: '64'", "7: training.batch", ["'64' is not allowed", "a whole number from 1 to 4096"]),
+    ("training:\n  batch: '64'", "7: training.batch", ["'64' is not allowed", "a whole number from 2 to 4096"]),
     ("training:\n  batch: true", "7: training.batch", ["True is not allowed", "a whole number"]),
     ("training:\n  batch: 64.0", "7: training.batch", ["64.0 is not allowed", "write 64"]),
     ("training:\n  lr: fast", "7: training.lr", ["'fast' is not allowed", "a number from 1e-07 to 1"]),
@@ -280,3 +280,17 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_lines() -> None:
 def test_the_snippets_the_mistakes_are_put_into_have_none() -> None:
     loads(NETWORK)
     loads(NETWORK + POOL)
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ("seconds: {choice: [1.0, 2.0]}", "cannot be searched"),
+        ("n_fft: 4097", "must be even"),
+        ("seconds: 0.1\n  rate_hz: 16000", "too many for a window of 1600"),
+    ],
+)
+def test_front_ends_that_teachers_or_the_fft_cannot_have(front: str, said: str) -> None:
+    with pytest.raises(SpaceError) as caught:
+        loads(NETWORK + f"frontend:\n  {front}\n", "s.yaml")
+    assert said in str(caught.value)

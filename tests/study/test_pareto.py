@@ -39,6 +39,12 @@ def test_ranking_leads_with_the_least_error_then_prefers_what_adds_volume() -> N
     assert ranking([dominated, balanced], (1.0, 1.0)) == [1, 0]
 
 
+def test_ranking_copes_with_a_front_of_hundreds() -> None:
+    points = [(index / 200, 1 - index / 200) for index in range(200)]
+    order = ranking(points, (1.5, 1.5))
+    assert order[0] == 0 and sorted(order) == list(range(200))
+
+
 def test_promotion_keeps_one_in_three() -> None:
     assert [promoted(index, [4, 2, 0, 1, 3], 3) for index in range(5)] == [False, False, True, False, True]
     assert promoted(0, [0], 3), "the first to reach a rung has nobody before it"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import TINY_SPACE
+from support import TINY_SPACE
 
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceError, RunFolderError
@@ -105,7 +105,7 @@ def test_only_divergence_stops_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     monkeypatch.setattr(search_module, "train_trial", train)
     study, setting = make(space_with(trials=("trials: 4", "trials: 12")), tmp_path)
-    with pytest.raises(AscSearchError, match=r"lower training\.lr"):
+    with pytest.raises(AscSearchError, match=r"5 trainings in a row failed"):
         search(study, setting)
 
 
@@ -175,7 +175,7 @@ def test_finalists_of_different_rungs_are_not_compared(tmp_path: Path) -> None:
 def test_a_study_of_another_space_is_refused(tmp_path: Path) -> None:
     make(space_with(), tmp_path)
     with pytest.raises(RunFolderError, match="another space"):
-        make(space_with(trials=("trials: 4", "trials: 5")), tmp_path)
+        make(space_with(rungs=("rungs: [1, 2]", "rungs: [1, 3]")), tmp_path)
 
 
 def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> None:

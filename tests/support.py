@@ -1,0 +1,47 @@
+"""What several tests use: where the shared data lies, a tiny space, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+TINY_SPACE = """
+data: {source: demo, validation_fraction: 0.34}
+frontend: {mels: 32, hop: 2000, window: 2048, n_fft: 2048}
+network:
+  stem: cp
+  base: {int: [8, 64], step: 8}
+  multiplier: 1.5
+  stages:
+    - {family: {choice: [cp, sscp]}, depth: 1, stride: "1x2", expansion: {float: [1.5, 3]}}
+    - {family: {choice: [cp, sscp]}, depth: 1, expansion: 2.0}
+pruning: {ratio: {choice: [0, 0.5]}}
+distillation:
+  temperature: {float: [1, 4]}
+  weight: 0.2
+  teachers: {subset_of: [one, two], min: 1}
+  pool:
+    one: {kind: network, family: cp, base: 16, multiplier: 1.5, expansion: 2, epochs: 2, lr: 0.005}
+    two: {kind: network, family: sscp, base: 16, multiplier: 1.5, expansion: 2, epochs: 2, lr: 0.005}
+training: {batch: 16, freq_mask: 4}
+budget: {macs: 400_000}
+search: {trials: 4, rungs: [1, 2], startup: 2, enqueue: []}
+retrain: {epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true}
+"""
+
+
+def asc_search(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line and wait for it."""
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=280)
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line as a list for ``subprocess``."""
+    return [sys.executable, "-m", "asc_search", *map(str, arguments)]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "TERM": "dumb"}
