@@ -58,12 +58,6 @@ class Data:
     seed: int = 0
     allow_leaky_split: bool = False
 
-    @property
-    def folder(self) -> Path | None:
-        """The folder of ``folder:PATH`` (relative to the current directory, ``~`` expanded), None for ``demo``."""
-        kind, _, path = self.source.partition(":")
-        return Path(path).expanduser() if kind == "folder" else None
-
 
 @dataclass(frozen=True)
 class Budget:

@@ -185,3 +185,16 @@ def test_a_second_run_on_the_same_folder_is_refused(demo_folder: Path, tiny_spac
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
+
+
+def test_a_study_may_live_in_another_database(demo_folder: Path, tiny_space: Path, tmp_path: Path) -> None:
+    tiny_space.write_text(tiny_space.read_text().replace("trials: 4", "trials: 1").replace("seeds: 2", "seeds: 1"))
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    arguments = ["run", tiny_space, "--data", f"folder:{demo_folder}", "--out", tmp_path / "run", "--threads", 1]
+    done = asc_search(*arguments, "--storage", url)
+    assert done.returncode == 0, done.stderr
+    (name,) = optuna.get_all_study_names(url)
+    assert name.startswith("run-") and not (tmp_path / "run" / "study.db").exists()
+    assert url in done.stderr
+    elsewhere = asc_search(*arguments)
+    assert elsewhere.returncode == 1 and "another storage" in elsewhere.stderr

@@ -35,7 +35,7 @@ def domains(space: Space) -> dict:
 def test_sections_that_are_left_out_have_the_documented_defaults() -> None:
     space = loads(NETWORK)
     assert parameters(space) == []
-    assert (space.data.source, space.data.folder) == ("demo", None)
+    assert space.data.source == "demo"
     assert (space.budget.macs, space.budget.weight_bytes) == (30_000_000, 128_000)
     assert space.objectives == ("accuracy", "macs")
     assert space.search.rungs == (1, 3, 9)
@@ -194,11 +194,10 @@ export:
     - Jane Roe
 """
     )
-    assert space.data.folder == Path("audio/tau")
     assert (space.data.labels, space.data.train_folds, space.data.test_folds) == (("bus", "park"), ("1", "2"), ("3",))
     assert space.export.label == "Doe_UNI_task1_1"
     assert space.export.authors[0]["affiliation"] == {"institute": "A University"}
-    assert loads(NETWORK + "data: folder:x\n").data.folder == Path("x")
+    assert loads(NETWORK + "data: folder:x\n").data.source == "folder:x"
 
 
 def test_yaml_is_version_1_2_with_merge_keys() -> None:
