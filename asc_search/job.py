@@ -10,7 +10,7 @@ from statistics import mean
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import check_weights
 from asc_search.errors import AscSearchError
-from asc_search.files import write_json
+from asc_search.files import write_atomically, write_json
 from asc_search.nets.network import price
 from asc_search.nets.systems import SYSTEMS
 from asc_search.progress import Stage, console, results
@@ -54,7 +54,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         notes = {"source": space.data.source, "folder": str(Path(space.file).resolve().parent)}
         storage = shown_url(wishes.storage) if wishes.storage else "study.db"
         run.check_same(notes, space=space.digest(), data=clips.digest(), storage=storage)
-        run.space_file.write_text(space.source_text, encoding="utf-8")
+        write_atomically(run.space_file, lambda aside: aside.write_text(space.source_text, encoding="utf-8"))
         training, validation, test = (clips.split(name) for name in ("train", "validation", "test"))
         note = " (synthetic scenes)" if opened.synthetic else ""
         console.print(

@@ -1,0 +1,1 @@
+"""Submissions: official layouts, their rules, and the way from a finished run to one."""

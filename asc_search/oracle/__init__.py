@@ -1,0 +1,1 @@
+"""Counting, budget and verdict: what a network costs and whether that is allowed."""

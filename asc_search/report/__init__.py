@@ -1,0 +1,1 @@
+"""Reports: the front as a table, a csv file and a page."""

@@ -36,8 +36,8 @@ class RunFolder:
     def database(self) -> Path:
         return self.root / "study.db"
 
-    def trial(self, number: int) -> Path:
-        return self.root / "trials" / f"{number:05d}"
+    def trial(self, number: int, digest: str) -> Path:
+        return self.root / "trials" / f"{number:05d}-{digest}"
 
     def finalist(self, digest: str, epochs: int, seed: int) -> Path:
         return self.root / "finalists" / f"{digest}-{epochs}-epochs" / f"seed-{seed}"

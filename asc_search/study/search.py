@@ -99,7 +99,11 @@ def _unfinished(study: optuna.Study) -> list[int]:
 
 
 def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, stage: Stage) -> None:
-    """Draw, price, and reject or train one trial; tell the study."""
+    """Draw, price, and reject or train one trial; tell the study.
+
+    Over the budget it is told PRUNED with its constraints; trained to its end, or stopped at a rung, COMPLETE with the
+    accuracy it reached there; diverged, FAIL with the reason.
+    """
     space = setting.space
     candidate = draw(space, trial, len(setting.material.training.classes))
     assessment = assess(candidate, setting.space.budget)
@@ -130,7 +134,7 @@ def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, sta
             candidate,
             setting.material,
             setting.validation,
-            setting.run.trial(trial.number),
+            setting.run.trial(trial.number, candidate.digest()),
             rungs,
             derived_seed(space.search.seed, trial.number),
             _promotion(study, trial.number, setting, cost),
