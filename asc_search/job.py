@@ -52,8 +52,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
         clips = opened.clips
         notes = {"source": space.data.source, "folder": str(Path(space.file).resolve().parent)}
-        storage = shown_url(wishes.storage) if wishes.storage else "study.db"
-        run.check_same(notes, space=space.digest(), data=clips.digest(), storage=storage)
+        database = shown_url(wishes.storage) if wishes.storage else "study.db"
+        run.check_same(notes, space=space.digest(), data=clips.digest(), storage=database)
         write_atomically(run.space_file, lambda aside: aside.write_text(space.source_text, encoding="utf-8"))
         training, validation, test = (clips.split(name) for name in ("train", "validation", "test"))
         note = " (synthetic scenes)" if opened.synthetic else ""
@@ -66,7 +66,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         names = tuple(space.pool)
         with Stage("teachers", len(names)) as stage:
             material = teach_all(space, run, names, training, validation, stage)
-        study = open_study(open_storage(wishes.storage or sqlite_url(run.database)), _study_name(run, wishes), space)
+        storage = open_storage(wishes.storage or sqlite_url(run.database))
+        study = open_study(storage, _study_name(run, wishes), space, len(clips.classes))
         search(study, Setting(space, run, material, validation))
         finalists = [
             Finalist(

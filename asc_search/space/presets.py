@@ -10,6 +10,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import families
 from asc_search.nets.spec import Scalar
 from asc_search.nets.systems import stage_width, system
+from asc_search.space.candidate import Candidate
 from asc_search.space.domains import Choice, FloatRange, IntRange
 from asc_search.space.draw import draw
 from asc_search.space.space import Space
@@ -48,6 +49,11 @@ def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
         for key, value in suggest.params.items()
         if key.startswith(_DECIDE) or key.partition("[")[0] in needed
     }
+
+
+def expressed(space: Space, params: dict[str, Scalar], classes: int) -> Candidate:
+    """The candidate with ``params`` (from :func:`params_for_design`) and first or middle values for the rest."""
+    return draw(space, _Preferring(params), classes)
 
 
 def _wanted(name: str, stages: int) -> dict[str, Scalar]:

@@ -13,7 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from asc_search.errors import RunFolderError
-from asc_search.space.presets import params_for_design
+from asc_search.oracle.budget import assess
+from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -57,10 +58,10 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
 
 
-def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space) -> optuna.Study:
+def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, classes: int) -> optuna.Study:
     """The study called ``name``, created with its known designs enqueued if it is new.
 
-    Designs the space cannot express are left out.
+    Designs that the space cannot express, or that are over its budget for ``classes`` classes, are left out.
 
     Raises:
         RunFolderError: the storage holds a study of this name for another space.
@@ -76,7 +77,7 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space) -> 
         study.set_metric_names(list(space.objectives))
         for design in space.search.enqueue:
             params = params_for_design(space, design)
-            if params is not None:
+            if params is not None and assess(expressed(space, params, classes), space.budget).verdict.fits:
                 study.enqueue_trial(params, user_attrs={"design": design}, skip_if_exists=True)
         study.set_user_attr("space", space.digest())  # last: an interrupted creation is done again
     return study

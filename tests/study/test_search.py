@@ -48,7 +48,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
 def make(space: Space, folder: Path) -> tuple[optuna.Study, Setting]:
     folder.mkdir(exist_ok=True)
     run = RunFolder(folder)
-    study = open_study(open_storage(sqlite_url(run.database)), "search", space)
+    study = open_study(open_storage(sqlite_url(run.database)), "search", space, len(NO_CLIPS.classes))
     return study, Setting(space, run, Material(folder, NO_CLIPS, {}), NO_CLIPS)
 
 
@@ -150,6 +150,17 @@ def test_known_designs_come_first_and_cost_what_is_published(trained: list[Candi
         ("sscp-mobile", 62_564, 29_654_916),
         ("sscp-s1", 63_748, 29_982_132),
     ]
+
+
+def test_known_designs_over_the_budget_are_not_tried(tmp_path: Path) -> None:
+    student = Path(__file__).resolve().parents[2] / "spaces" / "student.yaml"
+    tight = loads(
+        student.read_text().replace("weight_bytes: 128_000 ", "weight_bytes: 124_000 "), folder=student.parent
+    )
+    study, _ = make(tight, tmp_path)
+    assert [trial.user_attrs["design"] for trial in study.trials] == ["dcase2024-baseline"], (
+        "122,296 bytes; SSCP has more"
+    )
 
 
 def test_finalists_of_different_rungs_are_not_compared(tmp_path: Path) -> None:
