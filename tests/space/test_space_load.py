@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import fields
 from pathlib import Path
 
@@ -235,13 +234,6 @@ network:
         NETWORK + "distillation: {teachers: [], pool: {a: {kind: network, family: cp}}}\n",
     ]
     assert len({digest, *(loads(text).digest() for text in others)}) == len(others) + 1
-
-
-def test_a_space_survives_pickling_for_workers() -> None:
-    space = load(STUDENT)
-    copy = pickle.loads(pickle.dumps(space))
-    assert copy == space
-    assert copy.digest() == space.digest()
 
 
 def test_the_same_text_loads_from_elsewhere() -> None:
