@@ -54,9 +54,9 @@ class Stage:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
-    def begin(self, item: str, epochs: int, done: int = 0) -> None:
-        """Show an item of ``epochs`` epochs, ``done`` of them had before."""
-        self._progress.reset(self._inner, description=f"  {item}", total=epochs, completed=done, visible=True)
+    def begin(self, item: str, epochs: int) -> None:
+        """Show an item of ``epochs`` epochs."""
+        self._progress.reset(self._inner, description=f"  {item}", total=epochs, visible=True)
 
     def epoch(self, done: int) -> None:
         """Say how many epochs of the item are done."""

@@ -88,11 +88,16 @@ def _key(teacher: NetworkTeacher | TaggerTeacher, training: Clips, validation: C
     weights = ""
     if isinstance(teacher, TaggerTeacher):  # what the file holds counts, not where it lies
         check_weights([teacher])
-        weights = hashlib.sha256(teacher.weights.read_bytes()).hexdigest()
+        weights = _content(teacher.weights)
         teacher = replace(teacher, weights=Path(teacher.written))
     declared = json.dumps([repr(teacher), [repr(part) for part in rest], weights, VERSION])
     content = f"{declared}\0{training.digest()}\0{validation.digest()}"
     return f"{teacher.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def _content(file: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _measure(logits: np.ndarray, windows: Windows) -> Metrics:
@@ -142,7 +147,7 @@ def _tagger(
 ) -> tuple[np.ndarray, Metrics]:
     """The AudioSet tagger with a linear head fitted on its frozen embeddings of the same windows."""
     tagger, front = load_tagger(teacher.weights).to(device()).eval(), TaggerFrontEnd().to(device())
-    key = {"transform": "tagger", "weights": hashlib.sha256(teacher.weights.read_bytes()).hexdigest()}
+    key = {"transform": "tagger", "weights": _content(teacher.weights)}
     seen, held_out = (
         transformed_windows(
             folder / "features",

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from asc_search.data.clips import Clips
 from asc_search.data.folder import check_audio
-from asc_search.data.splits import nested_subsets, subset_from_list
+from asc_search.data.splits import list_files, nested_subsets, subset_from_list
 from asc_search.errors import AscSearchError, ExportError, Problem, RunFolderError
 from asc_search.export.authors import authors_of
 from asc_search.export.check import check
@@ -106,8 +106,7 @@ def export_run(
                     model = train_on_subset(space, run, finalist, split, parts[split], validation, stage)
                 development = measure_on_test(model, test, run.root, training.seen_devices)
                 outputs.append(_output(split, model, evaluation, run.root, development, parts[split]))
-        allowed = {split: frozenset(Path(name).name for name in part.files) for split, part in parts.items()}
-        path = write(replace(submission, outputs=tuple(outputs)), profile, out, allowed)
+        path = write(replace(submission, outputs=tuple(outputs)), profile, out, allowed_files(lists, profile))
         if found := check_zip(path, profile, practice):
             path.unlink()
             raise ExportError(f"{path}: the file written does not pass its own check (please report this):", found)
@@ -202,6 +201,17 @@ def split_parts(training: Clips, lists: Path | None, profile: Profile) -> dict[s
         return {str(percentage): part for percentage, part in nested.items()}
     parts = {split: subset_from_list(training, _list_file(lists, split)) for split in profile.splits if split != FULL}
     return {**parts, FULL: training}
+
+
+def allowed_files(lists: Path | None, profile: Profile) -> dict[str, frozenset[str]]:
+    """Names the official lists allow each split's model to be trained on; empty without lists."""
+    if lists is None:
+        return {}
+    return {
+        split: frozenset(Path(name).name for name in list_files(_list_file(lists, split)))
+        for split in profile.splits
+        if split != FULL
+    }
 
 
 def _list_file(lists: Path, split: str) -> Path:

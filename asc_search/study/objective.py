@@ -16,7 +16,7 @@ from asc_search.files import read_json, write_json
 from asc_search.space.candidate import Candidate
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import logmel_windows
-from asc_search.train.fit import Recipe, TrainState, device, make_optimizer
+from asc_search.train.fit import TrainState, device, make_optimizer
 from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.predict import predict_clips
 
@@ -50,7 +50,7 @@ def pruning_hook(candidate: Candidate, horizon: int) -> Callable[[TrainState], N
             state.network = prune_to(state.network, state.spec, target, candidate.pruning.ratio)
             state.spec = target
             group = state.optimizer.param_groups[0]
-            state.optimizer = make_optimizer(state.network, Recipe(group["lr"], group["weight_decay"], 0, 1, 1))
+            state.optimizer = make_optimizer(state.network, group["lr"], group["weight_decay"])
 
     return prune
 

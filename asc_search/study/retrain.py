@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.compress.weights import stored_state
 from asc_search.data.clips import Clips
 from asc_search.errors import DivergedError, NetworkError
@@ -57,7 +58,7 @@ def undistilled(finalist: Finalist) -> Finalist:
 def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
     """A published design on its own front end, trained by the recipe of ``recipe``."""
     spec = system(design)().with_classes(classes)
-    frontend = replace(type(recipe.frontend)(), seconds=recipe.frontend.seconds)
+    frontend = FrontEnd(seconds=recipe.frontend.seconds)
     candidate = replace(
         recipe, frontend=frontend, network=spec.with_input(frontend.shape), weight_type="fp16", pruning=Pruning()
     )

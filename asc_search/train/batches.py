@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from asc_search.audio.augment import draw_mix, freq_mixstyle, mask_freq, mixed, roll_time
+from asc_search.audio.augment import Mix, draw_mix, freq_mixstyle, mask_freq, mixed, roll_time
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.space.candidate import Training
 from asc_search.train.losses import Batch
@@ -52,7 +52,7 @@ def epoch_batches(
         x = freq_mixstyle(x, training.mixstyle_p, training.mixstyle_alpha, generator)
         mix = draw_mix(len(chosen), training.mixup_alpha, generator)
         if mix is not None:
-            mix = type(mix)(mix.lam.to(device), mix.order.to(device))
+            mix = Mix(mix.lam.to(device), mix.order.to(device))
         targets = None if teacher is None else torch.from_numpy(teacher[chosen].astype(np.float32)).to(device)
         x = mixed(x, mix).contiguous(memory_format=torch.channels_last)
         yield Batch(x, torch.from_numpy(labels[chosen]).to(device), targets, mix)

@@ -14,13 +14,12 @@ from torch import nn
 from asc_search.files import write_atomically
 
 
-def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None, note: dict[str, Any]) -> None:
+def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, note: dict[str, Any]) -> None:
     """Write the network's and optimiser's tensors and ``note`` (JSON) to ``path``."""
     tensors = {f"network.{name}": value.contiguous() for name, value in network.state_dict().items()}
-    if optimizer is not None:
-        for index, state in optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
     write_atomically(path, lambda aside: save_file(tensors, aside, {"note": json.dumps(note)}))
 
 

@@ -47,9 +47,9 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW over all parameters."""
-    return torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay)
 
 
 def start(spec: NetSpec, recipe: Recipe, seed: int) -> TrainState:
@@ -57,7 +57,7 @@ def start(spec: NetSpec, recipe: Recipe, seed: int) -> TrainState:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = build(spec).to(device())
-    return TrainState(spec, network, make_optimizer(network, recipe))
+    return TrainState(spec, network, make_optimizer(network, recipe.lr, recipe.weight_decay))
 
 
 def restore(path: Path, recipe: Recipe) -> TrainState | None:

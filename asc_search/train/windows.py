@@ -22,7 +22,7 @@ from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
 
-VERSION = 1  # raise when the values written for the same key change
+VERSION = 2  # raise when the values written for the same key change
 OVERLAP = 2  # windows start every 1/OVERLAP of their length
 AUDIBLE_DB = 40.0  # padding and dead silence say nothing of the label (Piczak 2015 leaves them out, too)
 BATCH = 64
@@ -67,18 +67,20 @@ def transformed_windows(
     """
     identity = {**key, "clips": clips.digest(), "rate_hz": rate_hz, "seconds": seconds, "version": VERSION}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    durations = [soundfile.info(str(clips.root / file)).duration for file in clips.files]
-    counts = [window_count(duration, seconds) for duration in durations]
-    clip_of = np.repeat(np.arange(len(clips)), counts)
     path, levels, note = folder / f"{name}.npy", folder / f"{name}.level.npy", folder / f"{name}.json"
     known = read_json(note)
     if known is None or not _complete(path, known["bytes"]) or not _complete(levels, known["level_bytes"]):
+        durations = [soundfile.info(str(clips.root / file)).duration for file in clips.files]
+        counts = [window_count(duration, seconds) for duration in durations]
         batches = _batches(clips, counts, rate_hz, round(rate_hz * seconds))
-        level_db = np.zeros(len(clip_of), np.float32)
+        level_db = np.zeros(sum(counts), np.float32)
         write_atomically(path, lambda aside: _fill(aside, batches, transform, level_db, label))
         write_atomically(levels, lambda aside: save_array(aside, level_db))
-        write_json(note, {**identity, "bytes": path.stat().st_size, "level_bytes": levels.stat().st_size})
-    audible, scored = heard(np.load(levels), clip_of, np.concatenate([np.arange(count) for count in counts]))
+        sizes = {"bytes": path.stat().st_size, "level_bytes": levels.stat().st_size}
+        known = {**identity, **sizes, "counts": counts}
+        write_json(note, known)
+    clip_of = np.repeat(np.arange(len(clips)), known["counts"])
+    audible, scored = heard(np.load(levels), clip_of, np.concatenate([np.arange(count) for count in known["counts"]]))
     return Windows(clips, np.load(path, mmap_mode="r"), clip_of, audible, scored)
 
 
