@@ -25,6 +25,11 @@ app = typer.Typer(
     add_completion=False,
 )
 
+space_app = typer.Typer(help="Look at a search space without training.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure asc-search on this machine.", no_args_is_help=True)
+app.add_typer(space_app, name="space")
+app.add_typer(bench_app, name="bench")
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -121,23 +126,73 @@ def export(
 
 @app.command()
 def complexity(
-    name: Annotated[str, typer.Argument(help="A published design, for example dcase2024-baseline.")],
+    name: Annotated[str, typer.Argument(help="A published design such as dcase2024-baseline, or a YAML space.")],
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Vary the design: key=value, for example base=40.")
+        list[str] | None,
+        typer.Option("--set", help="Vary the design (base=40) or pick the space's point (network.base=40)."),
     ] = None,
     input_: Annotated[
         str | None, typer.Option("--input", help="Input channels,mels,frames, for example 1,256,65.")
     ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Price a design: parameters, NeSsi MACs and bytes, against the limits, from closed forms."""
+    """Price a network: parameters, MACs, bytes and peak memory against the limits, from closed forms."""
     from asc_search.oracle.quote import print_quote, quote
 
-    priced = quote(name, set_ or [], input_)
+    quoted = quote(name, set_ or [], input_)
     if as_json:
-        print(json.dumps(priced))
+        print(json.dumps(quoted.to_json(layers)))
     else:
-        print_quote(name, priced)
+        print_quote(quoted, layers)
+
+
+@app.command()
+def designs() -> None:
+    """List the published designs and what they cost."""
+    from asc_search.oracle.quote import print_designs
+
+    print_designs()
+
+
+@space_app.command()
+def check(
+    space: Annotated[Path, typer.Argument(help="The YAML space, for example spaces/student.yaml.")],
+    draws: Annotated[int, typer.Option(min=100, max=5_000_000, help="Random points to price.")] = 50_000,
+    classes: Annotated[int | None, typer.Option(min=2, help="Classes; those the space names, else 10.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say how much of SPACE fits its budget, what its points cost and what drives that; train nothing."""
+    from asc_search.oracle import space_check
+    from asc_search.oracle.feasibility import estimate
+    from asc_search.oracle.quote import DCASE_CLASSES
+    from asc_search.space.load import load
+
+    loaded = load(space)
+    found = estimate(loaded, classes or len(loaded.data.labels) or DCASE_CLASSES, draws, seed)
+    if as_json:
+        print(json.dumps(space_check.as_json(loaded, found)))
+    else:
+        space_check.print_check(loaded, found)
+    space_check.refuse_hopeless(loaded, found)
+
+
+@bench_app.command()
+def oracle(
+    space: Annotated[Path | None, typer.Option(help="Space to draw from; all layer families by default.")] = None,
+    checked: Annotated[int, typer.Option(min=0, help="Candidates besides whose module is built and counted.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Candidates drawn and priced a second on one core, against building and counting them; and differences."""
+    from asc_search.bench.bars import print_report
+    from asc_search.bench.oracle import bench_oracle
+
+    found = bench_oracle(space, checked)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print_report(found)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -13,6 +13,8 @@ from asc_search.errors import AscSearchError
 from asc_search.files import write_atomically, write_json
 from asc_search.nets.network import price
 from asc_search.nets.systems import SYSTEMS
+from asc_search.oracle.feasibility import estimate
+from asc_search.oracle.space_check import refuse_hopeless
 from asc_search.progress import Stage, console, results
 from asc_search.report.front_csv import write_front_csv
 from asc_search.report.front_plot import write_front_html
@@ -30,6 +32,7 @@ from asc_search.study.subsets import teach_all
 from asc_search.train.candidate import Material
 
 STUDY = "search"
+SHOWN_OVER = 2  # times the limit up to which published designs are drawn beside the front
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             markup=False,
             soft_wrap=True,
         )
+        refuse_hopeless(space, estimate(space, len(clips.classes)))
         names = tuple(space.pool)
         with Stage("teachers", len(names)) as stage:
             material = teach_all(space, run, names, training, validation, stage)
@@ -136,7 +140,8 @@ def write_report(space: Space, run: RunFolder, rows: Sequence[FinalistRow], tria
     published = []
     for name, design in SYSTEMS.items():
         cost = price(design())
-        published.append((name, cost.params, cost.macs))
+        if cost.macs <= SHOWN_OVER * budget.macs:
+            published.append((name, cost.params, cost.macs))
     title = f"{run.root.resolve().name}: accuracy against MACs"
     write_front_html(rows, trials, published, budget.macs, budget.weight_bytes, title, run.root / "front.html")
     results.print(front_table(rows, budget.macs, budget.weight_bytes))

@@ -13,6 +13,12 @@ from asc_search.data.demo import SMALL, make_demo
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--candidates", type=int, default=150, help="random networks whose price is compared with both counters"
+    )
+
+
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small set of demo scenes as a folder in the TAU layout, with an evaluation set."""

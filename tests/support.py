@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
+
+from asc_search.nets.spec import Scalar
+from asc_search.space.candidate import Candidate
+from asc_search.space.columns import draw_columns, recorded
+from asc_search.space.draw import FixedSuggest, draw
+from asc_search.space.space import Space
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -32,6 +41,14 @@ budget: {macs: 400_000}
 search: {trials: 4, rungs: [1, 2], startup: 2, enqueue: []}
 retrain: {epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true}
 """
+
+
+def points(space: Space, seed: int, count: int, classes: int = 10) -> Iterator[tuple[Candidate, dict[str, Scalar]]]:
+    """``count`` random points of ``space``: candidate and what was drawn for it."""
+    columns = draw_columns(space, np.random.default_rng(seed), count)
+    for index in range(count):
+        params = recorded(space, columns, index)
+        yield draw(space, FixedSuggest(params), classes), params
 
 
 def asc_search(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -21,13 +21,12 @@ def prune_to(network: nn.Sequential, source: NetSpec, target: NetSpec, ratio: fl
         NetworkError: the pruned tensors are not those ``target`` says.
     """
     device = next(network.parameters()).device
-    head = [module for module in network[-1].modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
     pruner = torch_pruning.pruner.BasePruner(
         network.eval(),
         torch.zeros(2, *source.input, device=device),
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=ratio,
-        ignored_layers=head,
+        ignored_layers=_classifier(network),
         in_channel_groups={},  # the library's default is one dict shared by all pruners
         out_channel_groups={},
     )
@@ -38,3 +37,10 @@ def prune_to(network: nn.Sequential, source: NetSpec, target: NetSpec, ratio: fl
     except RuntimeError as error:
         raise NetworkError(f"pruning at ratio {ratio:g} did not give the widths the price assumed: {error}") from error
     return smaller
+
+
+def _classifier(network: nn.Sequential) -> list[nn.Module]:
+    """The layer that gives the classes, and a norm after it: their outputs stay."""
+    layers = [one for one in network[-1].modules() if isinstance(one, nn.Conv2d | nn.Linear | nn.BatchNorm2d)]
+    last = max(index for index, one in enumerate(layers) if not isinstance(one, nn.BatchNorm2d))
+    return layers[last:]

@@ -16,7 +16,7 @@ from asc_search.data.clips import Clips
 from asc_search.distill.head import cross_fitted_logits, fit_head
 from asc_search.errors import WeightsError
 from asc_search.files import read_json, write_atomically, write_json
-from asc_search.nets.systems import mobile
+from asc_search.nets.plan import mobile
 from asc_search.nets.tagger import load_tagger
 from asc_search.space.candidate import Candidate, Training
 from asc_search.space.space import NetworkTeacher, TaggerTeacher
@@ -146,7 +146,8 @@ def _tagger(
     folder: Path, teacher: TaggerTeacher, training: Clips, validation: Clips, seconds: float
 ) -> tuple[np.ndarray, Metrics]:
     """The AudioSet tagger with a linear head fitted on its frozen embeddings of the same windows."""
-    tagger, front = load_tagger(teacher.weights).to(device()).eval(), TaggerFrontEnd().to(device())
+    tagger, front = load_tagger(teacher.weights), TaggerFrontEnd().to(device())
+    tagger.network.to(device())
     key = {"transform": "tagger", "weights": _content(teacher.weights)}
     seen, held_out = (
         transformed_windows(

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from asc_search.data.clips import Clips
 from asc_search.data.folder import check_audio
 from asc_search.data.splits import list_files, nested_subsets, subset_from_list
-from asc_search.errors import AscSearchError, ExportError, Problem, RunFolderError
+from asc_search.errors import ExportError, Problem, RunFolderError
 from asc_search.export.authors import authors_of
 from asc_search.export.check import check
 from asc_search.export.describe import describe
@@ -22,8 +22,8 @@ from asc_search.export.rules import clip_problems
 from asc_search.export.submission import Complexity, ExternalDataset, SplitOutput, Submission, parse_label
 from asc_search.export.zip_check import check_zip
 from asc_search.files import read_json
-from asc_search.oracle.budget import macs_per_second, price_candidate
-from asc_search.oracle.nessi import count_module
+from asc_search.oracle.budget import macs_per_second
+from asc_search.oracle.nessi import recount
 from asc_search.progress import Stage, console
 from asc_search.space.load import loads
 from asc_search.space.space import Space, TaggerTeacher
@@ -171,18 +171,11 @@ def measured_complexity(path: Path) -> Complexity:
     """Complexity of the model file itself: stored parameter bytes, and a count of the rebuilt module.
 
     Raises:
-        AscSearchError: the count is not the price the search used; the model must not be submitted.
+        NetworkError: the count is not the price the search used; the model must not be submitted.
     """
     model = load_model(path)
     candidate = model.candidate
-    counted = count_module(model.network, candidate.frontend.shape)
-    priced = price_candidate(candidate)
-    if (counted.params, counted.macs, counted.conv_linear_macs) != (
-        priced.params,
-        priced.macs,
-        priced.conv_linear_macs,
-    ):
-        raise AscSearchError(f"{path}: the module counts {counted}, its price was {priced}; please report this")
+    counted = recount(model.network, candidate.deployed)
     names = {name for name, _ in model.network.named_parameters()}
     with safe_open(path, framework="pt") as file:
         size = sum(_bytes(file.get_tensor(name)) for name in names)

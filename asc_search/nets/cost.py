@@ -7,6 +7,9 @@ times its output positions, a BatchNorm 2C once, everything without parameters n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+
+from asc_search.nets.memory import Step, peak_elements
 
 Shape = tuple[int, int, int]  # (channel, freq, time)
 
@@ -15,56 +18,75 @@ BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One priced operation: name, output shape (channel, freq, time), params and NeSsi MACs."""
+    """One priced operation, as a device would run it: BatchNorm and activation belong to the convolution before them.
+
+    ``out`` is its output shape (channel, freq, time); ``reads`` and ``writes`` number the tensors it needs and makes.
+    """
 
     name: str
     out: Shape
     params: int
     macs: int
     conv_linear_macs: int
+    reads: tuple[int, ...]
+    writes: int
+
+
+@dataclass(frozen=True)
+class Int8Parts:
+    """Bytes of a network in int8, part by part, BatchNorm folded into the convolution before it.
+
+    ``weights``: one byte each; ``biases``: an int32 for each output channel of a convolution or linear layer;
+    ``scales``: an fp32 for each of these channels; ``others``: parameters that fold into nothing, in fp32.
+    """
+
+    weights: int
+    biases: int
+    scales: int
+    others: int
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Price of a network or a part of it, per inference of one input window.
+    """Price of a network, per inference of one input window.
 
     ``macs`` is the NeSsi count, ``conv_linear_macs`` what fvcore reports under ``conv`` + ``linear`` (no bias, no norm).
+    ``kernels`` of the params are convolution and linear weights, with ``channels`` outputs in all; ``others`` belong to
+    norms with no convolution before them and to raw scalars. ``receptive_field`` is what one value of the map that the
+    head reads sees of the input, through convolutions and pools, in (mel bins, frames); at most that where a block splits
+    its channels.
     """
 
     params: int = 0
     macs: int = 0
     conv_linear_macs: int = 0
+    kernels: int = 0
+    channels: int = 0
+    others: int = 0
+    receptive_field: tuple[int, int] = (1, 1)
     layers: tuple[LayerCost, ...] = field(default=(), compare=False, repr=False)
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.params + other.params,
-            self.macs + other.macs,
-            self.conv_linear_macs + other.conv_linear_macs,
-            self.layers + other.layers,
-        )
+    input: Shape = field(default=(0, 0, 0), compare=False, repr=False)
 
     def weight_bytes(self, weight_type: str) -> int:
-        """Bytes of all parameters stored as ``weight_type`` (``fp32``, ``fp16`` or ``int8``)."""
+        """Bytes of all parameters stored as ``weight_type`` (``fp32``, ``fp16`` or ``int8``): the official count."""
         return self.params * BYTES_PER_WEIGHT[weight_type]
 
+    @property
+    def int8_parts(self) -> Int8Parts:
+        """What an int8 file holds besides one byte a weight; the official count leaves the difference out."""
+        return Int8Parts(self.kernels, 4 * self.channels, 4 * self.channels, 4 * self.others)
 
-def conv_bn(
-    name: str, shape: Shape, out: int, kernel: tuple[int, int], stride: tuple[int, int] = (1, 1), groups: int = 1
-) -> tuple[Cost, Shape]:
-    """Bias-free convolution with padding (k-1)/2 per axis, then BatchNorm: its price and output shape."""
-    channels, freq, time = shape
-    out_shape = (
-        out,
-        (freq + 2 * (kernel[0] // 2) - kernel[0]) // stride[0] + 1,
-        (time + 2 * (kernel[1] // 2) - kernel[1]) // stride[1] + 1,
-    )
-    weights = out * (channels // groups) * kernel[0] * kernel[1]
-    conv_macs = weights * out_shape[1] * out_shape[2]
-    params, macs = weights + 2 * out, conv_macs + 2 * out
-    return Cost(params, macs, conv_macs, (LayerCost(name, out_shape, params, macs, conv_macs),)), out_shape
+    @cached_property
+    def peak_activations(self) -> int:
+        """Most values alive at a time, inputs and output of the running operation included, in the best order."""
+        channels, freq, time = self.input
+        steps = [
+            Step(row.reads, row.writes, row.out[0] * row.out[1] * row.out[2])
+            for row in self.layers
+            if row.writes not in row.reads
+        ]
+        return peak_elements(channels * freq * time, steps)
 
-
-def scalars(name: str, shape: Shape, params: int) -> Cost:
-    """Raw parameters outside any layer the counter knows (GRN's gamma and beta): params, no MACs."""
-    return Cost(params, 0, 0, (LayerCost(name, shape, params, 0, 0),))
+    def peak_activation_bytes(self, kind: str) -> int:
+        """Peak of the activations in bytes when each is held as ``kind`` (``fp32``, ``fp16`` or ``int8``)."""
+        return self.peak_activations * BYTES_PER_WEIGHT[kind]

@@ -1,53 +1,105 @@
-"""From NetSpec to module and to price: the two walks over the layers of a spec."""
+"""From NetSpec to module and to price: the walks over the layers of a spec."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from asc_search.errors import NetworkError
-from asc_search.nets.blocks import family
-from asc_search.nets.cost import Cost
-from asc_search.nets.spec import NetSpec
+from asc_search.nets.blocks import Family, family
+from asc_search.nets.cost import Cost, Shape
+from asc_search.nets.ledger import Ledger, Map
+from asc_search.nets.spec import LayerSpec, NetSpec
+
+
+class Network(nn.Sequential):
+    """The layers of a spec in order; the head may read the outputs of several blocks before it.
+
+    (batch, channel, freq, time) -> logits (batch, classes).
+    """
+
+    def __init__(self, layers: list[nn.Module], taps: int = 1) -> None:
+        super().__init__(*layers)
+        self.taps = taps
+
+    def trunk(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """What the head reads: the outputs of the last ``taps`` layers before it."""
+        maps = [x]
+        for layer in list(self)[:-1]:
+            maps = [*maps[-(self.taps - 1) :], layer(maps[-1])] if self.taps > 1 else [layer(maps[-1])]
+        return maps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self[-1](*self.trunk(x))
+
+
+def walk(spec: NetSpec, ledger: Ledger) -> Iterator[tuple[Family, LayerSpec, list[Map]]]:
+    """Run ``spec`` through ``ledger``; for each layer, once it is priced, its family, spec and the maps it reads.
+
+    Raises:
+        NetworkError: unknown family, or a layer that cannot be built; the message names it.
+    """
+    maps = [ledger.input]
+    for index, layer in enumerate(spec.layers):
+        kind = family(layer.family)
+        ledger.enter(index, layer.family)
+        if layer.out < 1 or min(layer.stride) < 1:
+            raise NetworkError(
+                f"layer {index} ({layer.family}): width {layer.out} and stride {layer.stride} must be 1 or more"
+            )
+        try:
+            taps = kind.taps(layer)
+            ledger.require(
+                taps < len(maps) or taps == 1,
+                "reads the last {} layers; there are {}: use fewer scales or more blocks",
+                taps,
+                len(maps) - 1,
+            )
+            reads = maps[-taps:]
+            maps.append(kind.price(layer, ledger, *reads))
+        except KeyError as error:
+            raise _missing(index, layer, error) from None
+        yield kind, layer, reads
+
+
+def _missing(index: int, layer: LayerSpec, error: KeyError) -> NetworkError:
+    return NetworkError(
+        f"layer {index} ({layer.family}): the option {error} is missing; Family.layer plans all of them"
+    )
 
 
 def price(spec: NetSpec) -> Cost:
     """The exact cost of ``spec`` for one input window, from closed forms; no module is built.
 
     Raises:
-        NetworkError: a width or stride is below 1, or a feature map becomes empty; the message names the layer.
+        NetworkError: a width or stride is below 1, a feature map becomes empty, or a width does not divide as its family
+            needs; the message names the layer.
     """
-    total, shape = Cost(), spec.input
-    for index, layer in enumerate(spec.layers):
-        if layer.out < 1 or min(layer.stride) < 1:
-            raise NetworkError(
-                f"layer {index} ({layer.family}): width {layer.out} and stride {layer.stride} must be 1 or more"
-            )
-        cost, shape = family(layer.family).price(layer, shape)
-        if min(shape) < 1:
-            raise NetworkError(
-                f"layer {index} ({layer.family}): its output map is {shape[1]}x{shape[2]} (freq x time); "
-                f"use a larger input than {spec.input[1]}x{spec.input[2]} or fewer strides"
-            )
-        named = tuple(replace(row, name=f"{index}.{layer.family}.{row.name}") for row in cost.layers)
-        total = total + replace(cost, layers=named)
-    return total
+    ledger = Ledger(spec.input)
+    last = ledger.input
+    for _, _, maps in walk(spec, ledger):
+        last = maps[-1]
+    return ledger.cost(last)
 
 
-def build(spec: NetSpec) -> nn.Sequential:
-    """The module of ``spec``: (batch, channel, freq, time) -> logits (batch, classes); Kaiming-normal convolutions.
+def build(spec: NetSpec) -> Network:
+    """The module of ``spec``; Kaiming-normal convolutions.
 
     Raises:
-        NetworkError: unknown family.
+        NetworkError: as :func:`price`.
     """
-    modules, channels = [], spec.input[0]
-    for layer in spec.layers:
-        modules.append(family(layer.family).build(layer, channels))
-        channels = layer.out
-    network = nn.Sequential(*modules)
+    modules, taps = [], 1
+    for kind, layer, maps in walk(spec, Ledger(spec.input)):
+        shapes: list[Shape] = [one.shape for one in maps]
+        try:
+            modules.append(kind.build(layer, *shapes))
+        except KeyError as error:
+            raise _missing(len(modules), layer, error) from None
+        taps = len(maps)
+    network = Network(modules, taps)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -58,12 +110,17 @@ def shrink(spec: NetSpec, keep: Callable[[int], int]) -> NetSpec:
     """``spec`` with every prunable width mapped through ``keep``; classes stay.
 
     Raises:
-        NetworkError: a layer's family cannot be pruned.
+        NetworkError: a layer cannot be pruned.
     """
     layers = []
     for index, layer in enumerate(spec.layers):
-        shrink_layer = family(layer.family).shrink
-        if shrink_layer is None:
+        kind = family(layer.family)
+        if kind.shrink is None:
             raise NetworkError(f"layer {index} ({layer.family}): this family cannot be pruned")
-        layers.append(shrink_layer(layer, keep))
+        for key, values in kind.fixed.items():
+            if layer.options.get(key) in values:
+                raise NetworkError(
+                    f"layer {index} ({layer.family}): with {key} {layer.options[key]} it cannot be pruned"
+                )
+        layers.append(kind.shrink(layer, keep))
     return replace(spec, layers=tuple(layers))

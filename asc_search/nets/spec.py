@@ -22,7 +22,6 @@ class LayerSpec:
     options: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stride", (int(self.stride[0]), int(self.stride[1])))
         object.__setattr__(self, "options", MappingProxyType(dict(sorted(self.options.items()))))
 
     def __hash__(self) -> int:

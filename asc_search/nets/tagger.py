@@ -1,125 +1,37 @@
-"""Tagger: a MobileNetV3-Large of any width that tags audio, as published for AudioSet by EfficientAT.
+"""Tagger: a MobileNetV3-Large of any width that tags audio, read from the weight files EfficientAT publishes.
 
-Layout: Howard et al., "Searching for MobileNetV3" (2019), table 1; squeeze-excitation with a plain sigmoid, BatchNorm
-eps 0.001. Module names are those of EfficientAT's weight files, so that a file loads as it is.
+The network is a spec of the ``mn`` family; only the names and shapes of the files are told here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors import torch as safetensors
-from torch import nn
 
 from asc_search.errors import WeightsError
+from asc_search.nets.network import Network, build
+from asc_search.nets.spec import LayerSpec, NetSpec
+from asc_search.nets.systems.mn import mn
+from asc_search.nets.weights import read_state
 
 MAX_LISTED = 5
 
-# Per block: kernel, stride, squeeze-excitation, hard-swish (else ReLU).
-LAYOUT = (
-    (3, 1, False, False),
-    (3, 2, False, False),
-    (3, 1, False, False),
-    (5, 2, True, False),
-    (5, 1, True, False),
-    (5, 1, True, False),
-    (3, 2, False, True),
-    (3, 1, False, True),
-    (3, 1, False, True),
-    (3, 1, False, True),
-    (3, 1, True, True),
-    (3, 1, True, True),
-    (5, 2, True, True),
-    (5, 1, True, True),
-    (5, 1, True, True),
-)
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class BlockWidths:
-    """Channels of one block: after the expansion, in the squeeze (0: the block has none), and out."""
+class Tagger:
+    """A pretrained tagger: its spec (for 1 s), and the network of it; both take ``TaggerFrontEnd``'s output."""
 
-    expanded: int
-    squeezed: int
-    out: int
-
-
-@dataclass(frozen=True)
-class TaggerWidths:
-    """Every width of a tagger: stem, the 15 blocks, last convolution (the embedding), hidden layer, labels."""
-
-    stem: int
-    blocks: tuple[BlockWidths, ...]
-    embedding: int
-    hidden: int
-    labels: int
-
-
-class ChannelGate(nn.Module):
-    """Squeeze-excitation: scales each channel by a sigmoid computed from all channels' means."""
-
-    def __init__(self, channels: int, squeezed: int) -> None:
-        super().__init__()
-        layers = {"fc1": nn.Linear(channels, squeezed), "fc2": nn.Linear(squeezed, channels)}
-        self.conc_se_layers = nn.ModuleList([nn.ModuleDict(layers)])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        layers = self.conc_se_layers[0]
-        scale = torch.sigmoid(layers["fc2"](torch.relu(layers["fc1"](x.mean((2, 3))))))
-        return x * scale[:, :, None, None]
-
-
-class TaggerBlock(nn.Module):
-    """Inverted residual: 1x1 expansion (if it widens), depthwise, gate, linear 1x1; identity shortcut where it fits."""
-
-    def __init__(self, inp: int, widths: BlockWidths, kernel: int, stride: int, act: Callable[[], nn.Module]) -> None:
-        super().__init__()
-        expanded = widths.expanded
-        layers: list[nn.Module] = [] if expanded == inp else [_conv(inp, expanded, 1, act=act)]
-        layers.append(_conv(expanded, expanded, kernel, stride, groups=expanded, act=act))
-        if widths.squeezed:
-            layers.append(ChannelGate(expanded, widths.squeezed))
-        self.block = nn.Sequential(*layers, _conv(expanded, widths.out, 1))
-        self.shortcut = stride == 1 and inp == widths.out
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.block(x) if self.shortcut else self.block(x)
-
-
-class Tagger(nn.Module):
-    """Log-mel (batch, 1, mels, frames) -> logits (batch, labels); its input is ``TaggerFrontEnd``'s output."""
-
-    def __init__(self, widths: TaggerWidths) -> None:
-        super().__init__()
-        self.widths = widths
-        layers: list[nn.Module] = [_conv(1, widths.stem, 3, 2, act=nn.Hardswish)]
-        channels = widths.stem
-        for block, (kernel, stride, _, hard) in zip(widths.blocks, LAYOUT, strict=True):
-            layers.append(TaggerBlock(channels, block, kernel, stride, nn.Hardswish if hard else nn.ReLU))
-            channels = block.out
-        self.features = nn.Sequential(*layers, _conv(channels, widths.embedding, 1, act=nn.Hardswish))
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(widths.embedding, widths.hidden),
-            nn.Hardswish(),
-            nn.Dropout(0.2),
-            nn.Linear(widths.hidden, widths.labels),
-        )
+    spec: NetSpec
+    network: Network
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Global mean of the last features, before the classifier: (batch, 1, mels, frames) -> (batch, D)."""
-        return self.classifier[:2](self.features(x))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classifier[2:](self.embed(x))
+        return self.network[-1].embed(*self.network.trunk(x))
 
 
 def load_tagger(path: Path, sha256: str | None = None) -> Tagger:
@@ -131,18 +43,18 @@ def load_tagger(path: Path, sha256: str | None = None) -> Tagger:
         WeightsError: no such file, another checksum, not a plain state_dict (no pickled code is ever run), or not this
             architecture.
     """
-    content = _read(path, sha256)
-    state = _state(path, content)
+    state = read_state(path, sha256)
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     problems: list[str] = []
-    widths = _widths(shapes, problems)
+    spec = _spec(shapes, problems)
     if problems:
         raise _wrong(path, problems)
     with torch.device("meta"):
-        tagger = Tagger(widths)
-    expected = {key: tuple(value.shape) for key, value in tagger.state_dict().items()}
+        network = build(spec)
+    ours, names = network.state_dict(), _names(spec, network)
+    expected = {key: _published_shape(key, ours[name]) for key, name in names.items()}
     # BatchNorm's batch counter plays no part in inference; some exports leave it out.
-    counters = {key: torch.tensor(0) for key in expected if key.endswith("num_batches_tracked")}
+    counters = {key: torch.tensor(0) for key in names if key.endswith("num_batches_tracked")}
     problems += [f"{key} is missing" for key in expected.keys() - shapes.keys() - counters.keys()]
     problems += [f"{key} is unknown" for key in shapes.keys() - expected.keys()]
     problems += [
@@ -157,55 +69,11 @@ def load_tagger(path: Path, sha256: str | None = None) -> Tagger:
     ]
     if problems:
         raise _wrong(path, sorted(problems))
-    tagger = tagger.to_empty(device="cpu")
-    tagger.load_state_dict({**counters, **state})
-    return tagger.eval()
-
-
-def _conv(
-    inp: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: Callable[[], nn.Module] | None = None
-) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(inp, out, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out, eps=0.001, momentum=0.01),
-    ]
-    return nn.Sequential(*layers, *([act()] if act else []))
-
-
-def _read(path: Path, sha256: str | None) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such weights file; check the path or fetch the file first") from None
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weights file: {error.strerror}") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and digest != sha256.strip().lower():
-        raise WeightsError(f"{path}: its SHA-256 is {digest}, expected {sha256}; fetch the file again")
-    return content
-
-
-def _state(path: Path, content: bytes) -> dict[str, torch.Tensor]:
-    advice = "save it with torch.save(model.state_dict(), path) or as .safetensors"
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.load(content)
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: not a safetensors file: {error}; {advice}") from None
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{path}: refused: damaged, or pickled with more than tensors, which could run code; {advice}"
-        ) from None
-    except Exception as error:  # torch.load on damaged files raises anything from EOFError to ValueError
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise WeightsError(f"{path}: not a readable weights file ({reason}); {advice}") from None
-    plain = isinstance(state, Mapping) and all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(
+        {names[key]: value.reshape(ours[names[key]].shape) for key, value in (counters | state).items()}
     )
-    if not plain:
-        raise WeightsError(f"{path}: not a plain state_dict (names to tensors); {advice}")
-    return dict(state)
+    return Tagger(spec, network.eval())
 
 
 def _wrong(path: Path, problems: list[str]) -> WeightsError:
@@ -216,8 +84,8 @@ def _wrong(path: Path, problems: list[str]) -> WeightsError:
     )
 
 
-def _widths(shapes: Mapping[str, tuple[int, ...]], problems: list[str]) -> TaggerWidths:
-    """The widths a file's shapes give; what is missing goes to ``problems``."""
+def _spec(shapes: Shapes, problems: list[str]) -> NetSpec:
+    """The published layout with the widths a file's shapes give; what is missing goes to ``problems``."""
 
     def out(key: str) -> int:
         shape = shapes.get(f"{key}.weight", ())
@@ -226,12 +94,57 @@ def _widths(shapes: Mapping[str, tuple[int, ...]], problems: list[str]) -> Tagge
             return 1
         return shape[0]
 
-    stem, blocks = out("features.0.0"), []
-    for index, (_, _, gated, _) in enumerate(LAYOUT, start=1):
+    stem, *blocks, head = mn().layers
+    channels = out("features.0.0")
+    layers = [replace(stem, out=channels)]
+    for index, block in enumerate(blocks, start=1):
         name = f"features.{index}.block"
         # Only the depthwise convolution has a kernel above 1: first means that the block does not expand.
-        depthwise = 0 if shapes.get(f"{name}.0.0.weight", ())[-1:] > (1,) else 1
-        squeezed = out(f"{name}.{depthwise + 1}.conc_se_layers.0.fc1") if gated else 0
-        project = depthwise + 1 + gated
-        blocks.append(BlockWidths(out(f"{name}.{depthwise}.0"), squeezed, out(f"{name}.{project}.0")))
-    return TaggerWidths(stem, tuple(blocks), out("features.16.0"), out("classifier.2"), out("classifier.5"))
+        expand = not shapes.get(f"{name}.0.0.weight", ())[-1:] > (1,)
+        parts = _parts(replace(block, options={**block.options, "expand": expand}), name)
+        options = {**block.options, "expand": expand, "hidden": out(f"{parts['expand']}.0") if expand else channels}
+        if "squeeze" in options:
+            options["squeeze"] = out(parts["attachment.narrow"])
+        width = out(f"{parts['project']}.0")
+        layers.append(replace(block, out=width, options={**options, "shortcut": width == channels}))
+        channels = width
+    options = {**head.options, "features": out("features.16.0"), "hidden": out("classifier.2")}
+    labels = out("classifier.5")
+    return replace(mn(), classes=labels, layers=(*layers, replace(head, out=labels, options=options)))
+
+
+def _parts(block: LayerSpec, name: str) -> dict[str, str]:
+    """What the files call the parts of one block: our name -> theirs."""
+    parts = ["expand"] if block.options["expand"] else []
+    parts += ["depthwise", "attachment", "project"] if "squeeze" in block.options else ["depthwise", "project"]
+    called = {part: f"{name}.{index}" for index, part in enumerate(parts)}
+    if "attachment" in called:
+        gate = f"{called.pop('attachment')}.conc_se_layers.0"
+        called |= {"attachment.narrow": f"{gate}.fc1", "attachment.wide": f"{gate}.fc2"}
+    return called
+
+
+def _modules(spec: NetSpec) -> Iterator[tuple[str, str]]:
+    """Every module with weights: (our name, theirs)."""
+    yield "0", "features.0"
+    for index, block in enumerate(spec.layers[1:-1], start=1):
+        for part, called in _parts(block, f"features.{index}.block").items():
+            yield f"{index}.{part}", called
+    head = len(spec.layers) - 1
+    yield f"{head}.features", f"features.{head}"
+    yield f"{head}.classifier.0", "classifier.2"
+    yield f"{head}.classifier.3", "classifier.5"
+
+
+def _names(spec: NetSpec, network: Network) -> dict[str, str]:
+    """Every tensor: name in the files -> name in ``network``."""
+    return {
+        f"{called}.{key}": f"{ours}.{key}"
+        for ours, called in _modules(spec)
+        for key in network.get_submodule(ours).state_dict()
+    }
+
+
+def _published_shape(key: str, value: torch.Tensor) -> tuple[int, ...]:
+    """The shape in the files, where the gates are linear layers instead of 1x1 convolutions."""
+    return tuple(value.shape[:2] if ".conc_se_layers." in key else value.shape)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
-from asc_search.oracle.budget import Assessment, Budget, assess, macs_per_second
-from asc_search.space.candidate import Candidate
+from asc_search.oracle.batch import price_columns
+from asc_search.space.columns import Column, Columns, draw_columns
+from asc_search.space.draw import DECIDE, parameters
+from asc_search.space.space import Budget, Space
 
+DRAWS = 50_000
+LEAST_SHARE = 0.001  # below that a search spends its time refusing
+EDGES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # cost over limit
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NUMERIC_BINS = 6
 UNUSED = "(not used)"
 LISTED = 8
-
-Draw = Callable[[np.random.Generator], tuple[Candidate, dict[str, object]]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Feasibility:
 
     ``fits`` draws are within the budget, ``unbuildable`` ones have no valid network. ``interval`` is the 95 % Wilson
     interval of the feasible share; ``macs`` (per second) and ``weight_bytes`` are the ``QUANTILES`` over the buildable
-    draws. ``costliest`` is None where no parameter explains anything.
+    draws, ``macs_counts`` and ``weight_bytes_counts`` how many of them lie between the ``EDGES`` (cost over limit, upper
+    ends included). ``costliest`` is None where no parameter explains anything.
     """
 
     budget: Budget
@@ -62,6 +66,8 @@ class Feasibility:
     interval: tuple[float, float]
     macs: tuple[int, ...]
     weight_bytes: tuple[int, ...]
+    macs_counts: tuple[int, ...]
+    weight_bytes_counts: tuple[int, ...]
     costliest: Driver | None
 
     @property
@@ -69,12 +75,24 @@ class Feasibility:
         """Share of the draws that fit."""
         return self.fits / self.draws
 
+    @property
+    def enough(self) -> bool:
+        """Whether at least ``LEAST_SHARE`` of the points may fit."""
+        return self.share >= LEAST_SHARE
+
+    @property
+    def draws_per_training(self) -> float:
+        """Draws needed on average for one that fits (infinite if none was seen)."""
+        return 1 / self.share if self.fits else math.inf
+
     def advice(self) -> str:
         """The findings in words: how much fits, what the draws cost, and what to change."""
         low, high = self.interval
-        lines = [f"{self.share:.1%} of {self.draws:,} random points fit (95 % interval {low:.1%} to {high:.1%})"]
+        lines = [f"{self.share:.2%} of {self.draws:,} random points fit (95 % interval {low:.2%} to {high:.2%})"]
         if self.unbuildable:
-            lines.append(f"{self.unbuildable / self.draws:.1%} have no valid network: a feature map becomes empty")
+            lines.append(
+                f"{self.unbuildable / self.draws:.1%} have no valid network: a map becomes empty, or a width or map does not divide as a family needs"
+            )
         if self.macs:
             for name, values, limit in (
                 ("MACs per second", self.macs, self.budget.macs),
@@ -121,60 +139,45 @@ def eta_squared(codes: np.ndarray, values: np.ndarray) -> float:
     return float((sums**2 / counts).sum() / total)
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _groups_of(values: Sequence[object]) -> tuple[np.ndarray, list[str]]:
-    """Group index of each value and the groups' labels: numbers in up to ``NUMERIC_BINS`` ranges of equal count."""
-    present = [value for value in values if value is not UNUSED]
-    distinct = sorted(set(present)) if present and all(map(_number, present)) else None
-    if distinct is None or len(distinct) <= NUMERIC_BINS:
-        labels = [_text(value) for value in values]
-        order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
-        return np.array([order[label] for label in labels]), list(order)
-    edges = np.unique(np.quantile(np.array(present, dtype=float), np.linspace(0, 1, NUMERIC_BINS + 1)[1:-1]))
-    bins = [-1 if value is UNUSED else int(np.searchsorted(edges, float(value), side="left")) for value in values]
-    order = {code: index for index, code in enumerate(sorted(set(bins)))}
-    labels = []
-    for code in order:
-        members = [value for value, bin_ in zip(values, bins, strict=True) if bin_ == code]
-        low, high = min(members, key=_sort_key), max(members, key=_sort_key)
-        labels.append(UNUSED if code == -1 else _text(low) if low == high else f"{_text(low)} to {_text(high)}")
-    return np.array([order[code] for code in bins]), labels
+def _groups_of(column: Column) -> tuple[np.ndarray, list[str]]:
+    """Group index of each point (n,) and the groups' labels: numbers in up to ``NUMERIC_BINS`` ranges of equal count."""
+    values, drawn = column.values, column.drawn
+    if column.table is not None:
+        codes, labels = np.where(drawn, values, -1), dict(enumerate(map(_text, column.table)))
+    elif len(distinct := np.unique(values[drawn])) <= NUMERIC_BINS:
+        codes = np.where(drawn, np.searchsorted(distinct, values), -1)
+        labels = {code: _text(value.item()) for code, value in enumerate(distinct)}
+    else:
+        edges = np.unique(np.quantile(values[drawn], np.linspace(0, 1, NUMERIC_BINS + 1)[1:-1]))
+        codes = np.where(drawn, np.searchsorted(edges, values), -1)
+        ends = {code: (values[codes == code].min(), values[codes == code].max()) for code in np.unique(codes)}
+        labels = {code: " to ".join(dict.fromkeys(_text(end.item()) for end in pair)) for code, pair in ends.items()}
+    present, inverse = np.unique(codes, return_inverse=True)
+    return inverse, [UNUSED if code == -1 else labels[code] for code in present]
 
 
-def _sort_key(value: object) -> float:
-    return float(value) if _number(value) else -math.inf
-
-
-def _direction(values: Sequence[object], load: np.ndarray) -> str:
+def _direction(column: Column, load: np.ndarray) -> str:
     """Which way the load falls along a number, by its rank correlation; empty where weak or not a number."""
-    pairs = [(float(value), target) for value, target in zip(values, load, strict=True) if _number(value)]
-    if len({value for value, _ in pairs}) < 2 or len(pairs) < sum(value is not UNUSED for value in values):
+    if column.table is not None and not all(isinstance(value, int | float) for value in column.table):
         return ""
-    columns = np.array(pairs)
-    distinct = [np.unique(column, return_inverse=True) for column in columns.T]
-    ranks = [(np.cumsum(np.bincount(inverse)) - np.bincount(inverse) / 2)[inverse] for _, inverse in distinct]
+    values = column.numbers(0)[column.drawn]
+    distinct = [np.unique(one, return_inverse=True) for one in (values, load[column.drawn])]
     if any(len(unique) < 2 for unique, _ in distinct):
         return ""
+    ranks = [(np.cumsum(np.bincount(inverse)) - np.bincount(inverse) / 2)[inverse] for _, inverse in distinct]
     rho = float(np.corrcoef(*ranks)[0, 1])
     return "" if abs(rho) < 0.2 else ("smaller" if rho > 0 else "larger")
 
 
-def _costliest(
-    parameters: Sequence[Mapping[str, object]], load: np.ndarray, fits: np.ndarray, shown: Callable[[float], float]
-) -> Driver | None:
+def _costliest(columns: Columns, load: np.ndarray, fits: np.ndarray, shown: Callable[[float], float]) -> Driver | None:
     """The parameter that explains most of ``load`` (n,), after correction for the number of its groups."""
-    names = dict.fromkeys(name for values in parameters for name in values)
     best, best_score = None, 0.0
-    for name in names:
-        values = [drawn.get(name, UNUSED) for drawn in parameters]
-        codes, labels = _groups_of(values)
+    for name, column in columns.items():
+        codes, labels = _groups_of(column)
         if not 1 < len(labels) < len(load):
             continue
         explained = eta_squared(codes, load)
@@ -186,38 +189,33 @@ def _costliest(
                 Group(labels[code], int((codes == code).sum()), float(fits[codes == code].mean()), shown(means[code]))
                 for code in np.argsort(means, kind="stable")
             )
-            best, best_score = Driver(name, explained, _direction(values, load), groups), score
+            best, best_score = Driver(name, explained, _direction(column, load), groups), score
     return best
 
 
-def estimate(draw: Draw, budget: Budget, draws: int = 1000, seed: int = 0) -> Feasibility:
-    """Draw ``draws`` random points and judge them; nothing is built or trained.
+def estimate(space: Space, classes: int, draws: int = DRAWS, seed: int = 0) -> Feasibility:
+    """Draw and price ``draws`` random points of ``space`` for ``classes`` classes; nothing is built or trained.
 
-    ``draw`` gives a candidate and the parameter values it was made from (a value may be missing where it is not used).
     The load whose cause is sought is log max(macs / limit, bytes / limit) over buildable draws; where more draws are
     unbuildable than over the budget, it is whether a draw is unbuildable.
     """
-    rng = np.random.default_rng(seed)
-    points: list[tuple[Assessment, dict[str, object]]] = []
-    loads: list[tuple[int, int]] = []
-    for _ in range(draws):
-        candidate, parameters = draw(rng)
-        assessment = assess(candidate, budget)
-        points.append((assessment, parameters))
-        if assessment.cost is not None:
-            seconds = macs_per_second(assessment.cost.macs, candidate.frontend.seconds)
-            loads.append((seconds, assessment.cost.weight_bytes(candidate.weight_type)))
-    fits = np.array([assessment.verdict.fits for assessment, _ in points])
-    built = np.array([assessment.cost is not None for assessment, _ in points])
-    parameters = [values for _, values in points]
+    columns = draw_columns(space, np.random.default_rng(seed), draws)
+    prices = price_columns(space, columns, classes)
+    fits, built, budget = prices.fits, prices.buildable, space.budget
     unbuildable = int((~built).sum())
-    costs = np.array(loads, dtype=float).reshape(-1, 2)
+    searched = {
+        parameter.name: columns[parameter.name]
+        for parameter in parameters(space)
+        if columns[parameter.name].values.ndim == 1 and parameter.name.startswith(DECIDE)
+    }
+    costs = np.stack([prices.macs_per_second[built], prices.weight_bytes[built]])
     if unbuildable > int((built & ~fits).sum()):
-        costliest = _costliest(parameters, (~built).astype(float), fits, float)
+        costliest = _costliest(searched, (~built).astype(float), fits, float)
     else:
-        load = np.log((costs / [budget.macs, budget.weight_bytes]).max(axis=1))
-        costliest = _costliest([p for p, ok in zip(parameters, built, strict=True) if ok], load, fits[built], math.exp)
-    quantiles = np.quantile(costs, QUANTILES, axis=0) if len(costs) else np.empty((0, 2))
+        load = np.log((costs / [[budget.macs], [budget.weight_bytes]]).max(axis=0))
+        kept = {name: column.rows(built) for name, column in searched.items()}
+        costliest = _costliest(kept, load, fits[built], math.exp)
+    quantiles = np.quantile(costs, QUANTILES, axis=1) if built.any() else np.empty((0, 2))
     return Feasibility(
         budget=budget,
         draws=draws,
@@ -226,5 +224,12 @@ def estimate(draw: Draw, budget: Budget, draws: int = 1000, seed: int = 0) -> Fe
         interval=wilson_interval(int(fits.sum()), draws),
         macs=tuple(round(value) for value in quantiles[:, 0]),
         weight_bytes=tuple(round(value) for value in quantiles[:, 1]),
+        macs_counts=_histogram(costs[0], budget.macs),
+        weight_bytes_counts=_histogram(costs[1], budget.weight_bytes),
         costliest=costliest,
     )
+
+
+def _histogram(values: np.ndarray, limit: int) -> tuple[int, ...]:
+    """Draws by cost over limit, in bins with the ``EDGES``."""
+    return tuple(np.bincount(np.searchsorted(EDGES, values / limit), minlength=len(EDGES) + 1).tolist())

@@ -12,7 +12,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # fvcore still imports torch.jit.script
     from fvcore.nn import FlopCountAnalysis
 
+from asc_search.errors import NetworkError
 from asc_search.nets.cost import Shape
+from asc_search.nets.network import build, price
+from asc_search.nets.spec import NetSpec
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,28 @@ class Counted:
     params: int
     macs: int
     conv_linear_macs: int
+
+
+def recount(network: nn.Module, spec: NetSpec) -> Counted:
+    """Count ``network`` and hold the count against the price of ``spec``, which says what it is.
+
+    Raises:
+        NetworkError: a tensor has another shape than ``spec`` gives it, or a count is not the price.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in build(spec).named_parameters()}
+    found = {name: tuple(value.shape) for name, value in network.named_parameters()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            told = ("none" if one is None else str(one) for one in (found.get(name), expected.get(name)))
+            raise NetworkError(
+                "the module does not match its spec: {} has shape {}, the spec gives {}".format(name, *told)
+            )
+    counted, priced = count_module(network, spec.input), price(spec)
+    wanted = Counted(priced.params, priced.macs, priced.conv_linear_macs)
+    if counted != wanted:
+        raise NetworkError(f"the module counts {counted}, its price is {wanted}; please report this")
+    return counted
 
 
 @torch.inference_mode()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.errors import AscSearchError
+from asc_search.nets.plan import End, Stage, assemble, stage_width
 from asc_search.nets.spec import NetSpec, Scalar
-from asc_search.nets.systems import Stage, assemble, stage_width
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value
 from asc_search.space.schema import DISTILLATION, FRONTEND, PRUNING, STRIDES, TRAINING
 from asc_search.space.space import Condition, Parameter, Space
 
-_STRIDES = {text: tuple(map(int, text.split("x"))) for text in STRIDES}
+STRIDE_PAIRS = {text: tuple(map(int, text.split("x"))) for text in STRIDES}
+DECIDE = ("frontend.", "network.", "pruning.ratio", "weight_type")  # parameters that a price depends on
 _STAGE = ("family", "depth", "width", "stride", "stride_at")
 
 
@@ -31,38 +29,6 @@ class Suggest(Protocol):
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float: ...
-
-
-class RandomSuggest:
-    """Draws uniformly with ``rng`` (in the logarithm where ``log``); ``params`` records what was drawn."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self.params: dict[str, Scalar] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        self.params[name] = choices[int(self._rng.integers(len(choices)))]
-        return self.params[name]
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        if log:
-            drawn = math.exp(self._rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
-            self.params[name] = min(max(round(drawn), low), high)
-        else:
-            self.params[name] = low + step * int(self._rng.integers((high - low) // step + 1))
-        return self.params[name]
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        if log:
-            value = math.exp(self._rng.uniform(math.log(low), math.log(high)))
-        elif step is None:
-            value = float(self._rng.uniform(low, high))
-        else:
-            value = low + step * int(self._rng.integers(round((high - low) / step) + 1))
-        self.params[name] = min(max(value, low), high)
-        return self.params[name]
 
 
 class FixedSuggest:
@@ -149,8 +115,16 @@ def _network(space: Space, values: Mapping[str, Any], frontend: FrontEnd, classe
     for index, names in enumerate(space.stages):
         path = f"network.stages.{index}."
         family, depth, width, stride, stride_at = (values[path + key] for key in _STAGE)
-        options = {name: values[path + name] for name in names if values[path + name] is not None}
+        options = _given(values, path, names)
         out = stage_width(base, multiplier, index) if width is None else width
-        stages.append(Stage(family, depth, out, _STRIDES[stride], stride_at, options))
-    stem_stride = _STRIDES[values["network.stem_stride"]]
-    return assemble(frontend.shape, classes, values["network.stem"], base, stages, stem_stride)
+        stages.append(Stage(family, depth, out, STRIDE_PAIRS[stride], stride_at, options))
+    stem, head = (
+        End(values[f"network.{end}"], _given(values, f"network.{end}_", names)) for end, names in space.ends.items()
+    )
+    stem_stride = STRIDE_PAIRS[values["network.stem_stride"]]
+    return assemble(frontend.shape, classes, stem, base, stages, stem_stride, head)
+
+
+def _given(values: Mapping[str, Any], path: str, names: Sequence[str]) -> dict[str, Any]:
+    """The values of the family options ``names``; those without one are left to the family."""
+    return {name: values[path + name] for name in names if values[path + name] is not None}

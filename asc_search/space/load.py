@@ -70,13 +70,14 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     distillation = given.get("distillation")
     has_pool = distillation is not None and isinstance(distillation.value, dict)
     pool = sections.pool(distillation.value.get("pool") if has_pool else None, folder or Path(), mistakes)
-    drafts, stages = searched(given, list(pool), root.line, mistakes)
+    drafts, layers = searched(given, list(pool), root.line, mistakes)
     parameters = resolve(drafts, mistakes)
     space = Space(
         file=file,
         source_text=text,
         parameters=parameters,
-        stages=tuple(stages),
+        ends=layers.ends,
+        stages=layers.stages,
         pool=pool,
         search=sections.search(given.get("search"), mistakes),
         retrain=sections.retrain(given.get("retrain"), mistakes),

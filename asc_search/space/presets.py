@@ -8,11 +8,12 @@ from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import families
+from asc_search.nets.plan import stage_width
 from asc_search.nets.spec import Scalar
-from asc_search.nets.systems import stage_width, system
+from asc_search.nets.systems import system
 from asc_search.space.candidate import Candidate
 from asc_search.space.domains import Choice, FloatRange, IntRange
-from asc_search.space.draw import draw
+from asc_search.space.draw import DECIDE, draw
 from asc_search.space.space import Space
 
 # The (3, 2, 1)-block plan of nets.systems.mobile: depth, stride, which block has it.
@@ -24,7 +25,6 @@ _DESIGNS: dict[str, tuple[str, int, float, float, float]] = {
     "sscp-s1": ("sscp", 64, 1.8, 2.2, 0.5),
 }
 _CLASSES = 10
-_DECIDE = ("frontend.", "network.", "pruning.ratio", "weight_type")
 
 
 def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
@@ -45,15 +45,14 @@ def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
         return None
     needed = {key for parameter in space.parameters for key, _ in parameter.when}
     return {
-        key: value
-        for key, value in suggest.params.items()
-        if key.startswith(_DECIDE) or key.partition("[")[0] in needed
+        key: value for key, value in suggest.params.items() if key.startswith(DECIDE) or key.partition("[")[0] in needed
     }
 
 
-def expressed(space: Space, params: dict[str, Scalar], classes: int) -> Candidate:
-    """The candidate with ``params`` (from :func:`params_for_design`) and first or middle values for the rest."""
-    return draw(space, _Preferring(params), classes)
+def expressed(space: Space, params: dict[str, Scalar], classes: int) -> tuple[Candidate, dict[str, Scalar]]:
+    """The candidate with ``params``, first or middle values for what they leave open, and all values taken."""
+    suggest = _Preferring(params)
+    return draw(space, suggest, classes), suggest.params
 
 
 def _wanted(name: str, stages: int) -> dict[str, Scalar]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Option, families
 from asc_search.nets.systems import SYSTEMS
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
+from asc_search.space.published import FRONTENDS
 
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
 WEIGHT_TYPES = ("fp32", "fp16")
@@ -108,6 +109,7 @@ EXPORT = {
 }
 
 DESIGN = Option("str", "", "published design", choices=tuple(SYSTEMS))
+REFERENCE = Option("str", "", "published design on its own front end", choices=tuple(FRONTENDS))
 TEXT = Option("str", "", "text")
 
 _BASE = _number(32, 4, 1024, "width of the stem")
@@ -118,16 +120,27 @@ def _stride(doc: str, default: str) -> Option:
     return Option("str", default, doc, choices=STRIDES)
 
 
+ENDS = ("stem", "head")
+
+
 def network_fields() -> dict[str, Field]:
-    """The keys of ``network`` besides ``stages``; the stems are those registered now."""
-    stems = tuple(families("stem"))
-    aliases = {name.removesuffix("_stem"): name for name in stems if name.endswith("_stem")}
+    """The keys of ``network`` besides ``stages`` and the options of stems and heads, which are those registered now."""
+    stem, head = (_end(role) for role in ENDS)
     return {
-        "stem": Field(Option("str", stems[0], "stem family", choices=stems), required=True, aliases=aliases),
-        "stem_stride": Field(_stride("stride of the stem's second convolution (freq x time)", "2x2")),
+        "stem": replace(stem, required=True),
+        "stem_stride": Field(_stride("stride of the stem's last convolution (freq x time)", "2x2")),
         "base": Field(_BASE, required=True),
         "multiplier": Field(_MULTIPLIER),
+        "head": head,
     }
+
+
+def _end(role: str) -> Field:
+    """The choice among the families of one end of the network; ``cp`` is short for ``cp_stem``."""
+    names = tuple(families(role))
+    default = "conv_head" if role == "head" else names[0]
+    aliases = {name.removesuffix(f"_{role}"): name for name in names}
+    return Field(Option("str", default, f"{role} family", choices=names), aliases=aliases)
 
 
 def stage_fields() -> dict[str, Field]:

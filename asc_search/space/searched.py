@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from asc_search.nets.blocks import Option, families
+from asc_search.nets.blocks import Family, Option, families
+from asc_search.nets.spec import Scalar
 from asc_search.space.conditions import Draft
 from asc_search.space.domains import Choice, Constant, Domain
 from asc_search.space.grammar import complaint, domain, entries, subset
 from asc_search.space.schema import (
     DISTILLATION,
+    ENDS,
     FRONTEND,
     PRUNING,
     TRAINING,
@@ -18,6 +21,7 @@ from asc_search.space.schema import (
     network_fields,
     stage_fields,
 )
+from asc_search.space.space import Condition
 from asc_search.space.tree import Mistakes, Node, join, near, shown
 
 _FRONT_PATH, _TRAIN_PATH, _PRUNE_PATH = "frontend", "training", "pruning"
@@ -43,9 +47,11 @@ def section(
     return [draft(join(path, key), given.get(key), field, line, mistakes) for key, field in fields.items()]
 
 
-def searched(root: Mapping[str, Node], pool: Sequence[str], line: int, mistakes: Mistakes) -> tuple[list[Draft], list]:
-    """All parameters of the file in a fixed order, and for each stage the names of the options it gives."""
-    network, stages = _network(root.get("network"), line, mistakes)
+def searched(
+    root: Mapping[str, Node], pool: Sequence[str], line: int, mistakes: Mistakes
+) -> tuple[list[Draft], Layers]:
+    """All parameters of the file in a fixed order, and the names of the family options it gives."""
+    network, layers = _network(root.get("network"), line, mistakes)
     drafts = [
         *section(_FRONT_PATH, root.get("frontend"), _fields(FRONTEND), mistakes),
         *network,
@@ -56,76 +62,127 @@ def searched(root: Mapping[str, Node], pool: Sequence[str], line: int, mistakes:
     ]
     known = {entry.name: entry for entry in drafts}
     _check_frontend(known, mistakes)
-    _check_pruning(known, len(stages), mistakes)
-    return drafts, stages
+    able = _prunable(known, layers, mistakes)
+    pruned = [replace(entry, implied=able) if entry.name.startswith(_PRUNE_PATH) else entry for entry in drafts]
+    return pruned, layers
 
 
 def _fields(options: Mapping[str, Option]) -> dict[str, Field]:
     return {key: Field(option) for key, option in options.items()}
 
 
-def _network(node: Node | None, line: int, mistakes: Mistakes) -> tuple[list[Draft], list[tuple[str, ...]]]:
+@dataclass(frozen=True)
+class Layers:
+    """The names of the family options that a space gives: for stem and head, and for each stage."""
+
+    ends: dict[str, tuple[str, ...]]
+    stages: tuple[tuple[str, ...], ...] = ()
+
+
+def _network(node: Node | None, line: int, mistakes: Mistakes) -> tuple[list[Draft], Layers]:
+    nothing = Layers(dict.fromkeys(ENDS, ()))
     if node is None:
         mistakes.add(line, "network", "is missing; a space needs at least a network with stem, base and stages")
-        return [], []
-    drafts = section("network", node, network_fields(), mistakes, others=("stages",))
+        return [], nothing
+    fields = network_fields()
+    given = node.value if isinstance(node.value, dict) else {}
+    extra = {
+        end: {
+            key.removeprefix(f"{end}_"): given[key] for key in given if key.startswith(f"{end}_") and key not in fields
+        }
+        for end in ENDS
+    }
+    others = ["stages", *(f"{end}_{key}" for end, keys in extra.items() for key in keys)]
+    drafts = section("network", node, fields, mistakes, others=others)
     if not isinstance(node.value, dict):
-        return drafts, []
-    if "stages" not in node.value:
+        return drafts, nothing
+    known = {entry.name: entry for entry in drafts}
+    ends = {}
+    for end in ENDS:
+        found, ends[end] = _family_options(f"network.{end}_", extra[end], known[f"network.{end}"], end, mistakes)
+        drafts += found
+    if "stages" not in given:
         mistakes.add(node.line, "network.stages", "is missing; it is a list of stages with family and depth")
-        return drafts, []
-    listed = node.value["stages"]
+        return drafts, Layers(ends)
+    listed = given["stages"]
     if not isinstance(listed.value, list) or not listed.value:
         mistakes.add(listed.line, "network.stages", f"expected a list of stages, got {shown(listed.value or None)}")
-        return drafts, []
-    names = []
+        return drafts, Layers(ends)
+    stages = []
     for index, stage in enumerate(listed.value):
         found, options = _stage(join("network.stages", index), stage, mistakes)
         drafts += found
-        names.append(options)
-    return drafts, names
+        stages.append(options)
+    return drafts, Layers(ends, tuple(stages))
 
 
 def _stage(path: str, node: Node, mistakes: Mistakes) -> tuple[list[Draft], tuple[str, ...]]:
     fields = stage_fields()
-    blocks = families("block")
     given = node.value if isinstance(node.value, dict) else {}
-    offered = {key for block in blocks.values() for key in block.options}
-    extra = [key for key in given if key not in fields]
+    extra = {key: given[key] for key in given if key not in fields}
     drafts = section(path, node, fields, mistakes, others=extra)
-    family = drafts[0]
-    drawn = [name for name in _values(family.domain, tuple(blocks)) if name in blocks]
-    offers = {name: tuple(blocks[name].options) for name in drawn}
-    names = []
+    found, names = _family_options(f"{path}.", extra, drafts[0], "block", mistakes, tuple(fields))
+    return drafts + found, names
+
+
+def _family_options(
+    prefix: str,
+    given: Mapping[str, Node],
+    family: Draft,
+    role: str,
+    mistakes: Mistakes,
+    fields: Sequence[str] = (),
+) -> tuple[list[Draft], tuple[str, ...]]:
+    """The options ``given`` for the families that ``family`` may be, and their names; ``fields`` are the keys beside them."""
+    members = families(role)
+    drawn = [name for name in _values(family.domain, tuple(members)) if name in members]
+    offers = {name: tuple(members[name].options) for name in drawn}
+    drafts, names = [], []
     for key in dict.fromkeys(key for name in drawn for key in offers[name]):
         if key not in given:
             continue
-        by = tuple(name for name in drawn if key in offers[name])
         names.append(key)
-        drafts.append(_option(join(path, key), given[key], family.name, by, len(by) == len(drawn), mistakes))
-    for key in extra:
+        by = {name: members[name].options[key] for name in drawn if key in offers[name]}
+        drafts.append(_option(prefix + key, given[key], family, by, len(by) == len(drawn), mistakes))
+    for key, node in given.items():
         if key in names:
             continue
         here = [*fields, *dict.fromkeys(option for options in offers.values() for option in options)]
-        others = [name for name, block in blocks.items() if key in block.options]
+        others = [name for name, member in members.items() if key in member.options]
         known = "; ".join(f"{name} offers {', '.join(options) or 'no options'}" for name, options in offers.items())
-        why = f"is an option of {' and '.join(others)}" if key in offered else "unknown key"
-        what = f"{why}; a stage has {', '.join(fields)}, and here {known}{near(key, here)}"
-        mistakes.add(given[key].line, join(path, key), what)
+        why = f"is an option of {' and '.join(others)}" if others else "unknown key"
+        place = f"a stage has {', '.join(fields)}, and here " if fields else ""
+        mistakes.add(node.line, prefix + key, f"{why}; {place}{known}{near(key, here)}")
     return drafts, tuple(names)
 
 
-def _option(path: str, node: Node, family: str, by: tuple[str, ...], always: bool, mistakes: Mistakes) -> Draft:
+def _option(path: str, node: Node, family: Draft, by: Mapping[str, Option], always: bool, mistakes: Mistakes) -> Draft:
     """An option of the families ``by``; it exists only where one of them is drawn."""
-    options = [families("block")[name].options[path.rpartition(".")[2]] for name in by]
-    field = Field(options[0], absent=True)
+    named = _named(node, family, mistakes) & by.keys() or by.keys()
+    checked = [name for name in by if name in named]
+    field = Field(by[checked[0]], absent=True)
     found, when = domain(node, path, field, mistakes)
-    for name, option in zip(by[1:], options[1:], strict=True):
+    for name in checked[1:]:
         for corner in found.corners if found is not None else ():
-            what = complaint(option, corner)
+            what = complaint(by[name], corner)
             if what is not None:
-                mistakes.add(node.line, path, f"{what} for {name}")
-    return Draft(path, found, field, None, node.line, when, () if always else ((family, by),))
+                key = family.name.rpartition(".")[2]
+                advice = f"; add `when: {{{key}: {checked[0]}}}` where it is meant for one family"
+                mistakes.add(node.line, path, f"{what} for {name}{advice}")
+    return Draft(path, found, field, None, node.line, when, () if always else ((family.name, tuple(by)),))
+
+
+def _named(node: Node, family: Draft, mistakes: Mistakes) -> set[str]:
+    """The families that the ``when`` of an option names, if it names any."""
+    when = node.value.get("when") if isinstance(node.value, dict) else None
+    told = when.value if when is not None and isinstance(when.value, dict) else {}
+    key = family.name.rpartition(".")[2]
+    target = told.get(key) or told.get(family.name)
+    if target is None:
+        return set()
+    listed = target.value if isinstance(target.value, list) else [target]
+    texts = [entry.value for entry in listed if isinstance(entry.value, str)]
+    return {family.field.aliases.get(text, text) for text in texts}
 
 
 def _distillation(node: Node | None, pool: Sequence[str], line: int, mistakes: Mistakes) -> list[Draft]:
@@ -186,14 +243,49 @@ def _ends(entry: Draft) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _check_pruning(known: Mapping[str, Draft], stages: int, mistakes: Mistakes) -> None:
+def _prunable(known: Mapping[str, Draft], layers: Layers, mistakes: Mistakes) -> Condition:
+    """The condition under which every drawn layer can be pruned: pruning exists only there, elsewhere its ratio is 0."""
     ratio = known["pruning.ratio"]
     if ratio.domain is None or _ends(ratio)[1] == 0:
-        return
-    blocks = {**families("stem"), **families("block")}
-    for name in ("network.stem", *(f"network.stages.{index}.family" for index in range(stages))):
+        return ()
+    condition: list[tuple[str, tuple[Scalar | None, ...]]] = []
+
+    def demand(entry: Draft, fits: Callable[[Scalar], bool], spare: bool) -> None:
+        """``entry`` must have a value that ``fits``, or none where that is possible (``spare``)."""
+        values = _values(entry.domain, ())
+        allowed = tuple(value for value in values if fits(value))
+        if not allowed:
+            never = " and ".join(map(str, values))
+            mistakes.add(
+                ratio.line, ratio.name, f"with {never} of {entry.name} a network cannot be pruned; use ratio 0"
+            )
+        elif len(allowed) < len(values):
+            condition.append((entry.name, (*allowed, None) if spare else allowed))
+
+    for prefix, name, role, given in _layer_places(layers):
         entry = known.get(name)
-        drawn = _values(entry.domain, ()) if entry else ()
-        fixed = [family for family in drawn if blocks[family].shrink is None]
-        if fixed:
-            mistakes.add(ratio.line, ratio.name, f"{' and '.join(fixed)} of {name} cannot be pruned; use ratio 0")
+        if entry is None or entry.domain is None:
+            continue
+        members = families(role)
+        drawn = [members[value] for value in _values(entry.domain, tuple(members))]
+        able = {member.name for member in drawn if member.shrink is not None and not _default_fixes(member, given)}
+        demand(entry, able.__contains__, False)
+        for key in given:
+            option = known[prefix + key]
+            forbidding = {value for member in drawn if member.name in able for value in member.fixed.get(key, ())}
+            if option.domain is not None and forbidding:
+                demand(option, lambda value, forbidding=forbidding: value not in forbidding, True)
+    return tuple(condition)
+
+
+def _layer_places(layers: Layers) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """For stem, head and each stage: prefix of its options, name of its family's parameter, role, options given."""
+    for end, given in layers.ends.items():
+        yield f"network.{end}_", f"network.{end}", end, given
+    for index, given in enumerate(layers.stages):
+        yield f"network.stages.{index}.", f"network.stages.{index}.family", "block", given
+
+
+def _default_fixes(member: Family, given: Sequence[str]) -> bool:
+    """Whether an option that is not given forbids pruning by its default."""
+    return any(member.defaults.get(key) in values for key, values in member.fixed.items() if key not in given)

@@ -18,6 +18,7 @@ from asc_search.space.schema import (
     FRONTEND,
     LIMITS,
     OBJECTIVES,
+    REFERENCE,
     RETRAIN,
     RUNGS,
     SEARCH,
@@ -95,14 +96,14 @@ def search(node: Node | None, mistakes: Mistakes) -> Search:
 def retrain(node: Node | None, mistakes: Mistakes) -> Retrain:
     """The ``retrain`` section."""
     given = entries(node, "retrain", [*RETRAIN, "references"], mistakes)
-    references = _designs(given, "retrain", "references", (), mistakes)
+    references = _designs(given, "retrain", "references", (), mistakes, REFERENCE)
     return Retrain(**constants(given, "retrain", RETRAIN, mistakes), references=references)
 
 
 def _designs(
-    given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes
+    given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes, known: Option = DESIGN
 ) -> tuple[str, ...]:
-    return items(given[key], join(path, key), Field(DESIGN), mistakes) or () if key in given else default
+    return items(given[key], join(path, key), Field(known), mistakes) or () if key in given else default
 
 
 def export(node: Node | None, mistakes: Mistakes) -> Export | None:

@@ -13,7 +13,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.spec import Scalar
 from asc_search.space.domains import Constant, Domain, Value
 
-Condition = tuple[tuple[str, tuple[Scalar, ...]], ...]
+Condition = tuple[tuple[str, tuple[Scalar | None, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Parameter:
     @property
     def condition(self) -> str:
         """When it exists, in words; empty for always."""
-        return " and ".join(f"{name} = {' or '.join(map(str, values))}" for name, values in self.when)
+        told = ((name, ("unused" if value is None else str(value) for value in values)) for name, values in self.when)
+        return " and ".join(f"{name} = {' or '.join(values)}" for name, values in told)
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,14 @@ class Space:
     """A search space as loaded from ``file``.
 
     ``parameters`` are all parameters, constants too, each after those its condition names; ``stages`` holds the names
-    of the family options that each stage gives; ``pool`` the teachers there are, in the order written.
+    of the family options that each stage gives, ``ends`` those given for stem and head; ``pool`` the teachers there are,
+    in the order written.
     """
 
     file: str
     source_text: str
     parameters: tuple[Parameter, ...]
+    ends: dict[str, tuple[str, ...]]
     stages: tuple[tuple[str, ...], ...]
     pool: dict[str, Teacher]
     search: Search

@@ -77,7 +77,7 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
         study.set_metric_names(list(space.objectives))
         for design in space.search.enqueue:
             params = params_for_design(space, design)
-            if params is not None and assess(expressed(space, params, classes), space.budget).verdict.fits:
+            if params is not None and assess(expressed(space, params, classes)[0], space.budget).verdict.fits:
                 study.enqueue_trial(params, user_attrs={"design": design}, skip_if_exists=True)
         study.set_user_attr("space", space.digest())  # last: an interrupted creation is done again
     return study

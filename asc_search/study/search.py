@@ -15,7 +15,7 @@ from asc_search.oracle.budget import Assessment, assess, macs_per_second
 from asc_search.oracle.feasibility import estimate
 from asc_search.progress import Stage, console
 from asc_search.space.candidate import Candidate
-from asc_search.space.draw import RandomSuggest, draw
+from asc_search.space.draw import draw
 from asc_search.space.space import Space
 from asc_search.study.create import derived_seed, make_sampler, trained_count
 from asc_search.study.objective import Result, train_trial
@@ -196,10 +196,5 @@ def _promotion(
 
 def _advice(setting: Setting, rejections: int) -> str:
     """Why nothing fits: the share of the space that does and the parameter that costs most."""
-    classes = len(setting.material.training.classes)
-
-    def random_candidate(rng):  # type: ignore[no-untyped-def]
-        suggest = RandomSuggest(rng)
-        return draw(setting.space, suggest, classes), suggest.params
-
-    return f"{rejections} candidates in a row are over the budget.\n{estimate(random_candidate, setting.space.budget).advice()}"
+    found = estimate(setting.space, len(setting.material.training.classes))
+    return f"{rejections} candidates in a row are over the budget.\n{found.advice()}"

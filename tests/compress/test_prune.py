@@ -9,7 +9,8 @@ from torch import nn
 from asc_search.compress.prune import prune_to
 from asc_search.compress.weights import as_stored, stored_state
 from asc_search.nets.network import build, price, shrink
-from asc_search.nets.systems import mobile, sscp_mobile, sscp_s1
+from asc_search.nets.plan import mobile
+from asc_search.nets.systems.mobile import sscp_mobile, sscp_s1
 
 
 def test_sscp_64_at_one_half_is_system_1() -> None:

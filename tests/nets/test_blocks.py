@@ -1,72 +1,54 @@
 """The contract of every registered layer family, on random networks made of them.
 
-``ASC_SEARCH_CONTRACT=N`` in the environment tries N random networks for each family instead of a few.
+``--candidates N`` compares the price of N random networks with both counters instead of a few.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import random
+import re
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 import torchinfo
+from random_specs import FAMILIES, random_options, random_place, random_spec, random_stride
+from torch import nn
 
 from asc_search.errors import NetworkError
-from asc_search.nets.blocks import Option, families, family
-from asc_search.nets.cost import Cost
-from asc_search.nets.network import build, price, shrink
+from asc_search.nets.blocks import Family, Option, families, family
+from asc_search.nets.ledger import Ledger
+from asc_search.nets.network import build, price, shrink, walk
 from asc_search.nets.spec import LayerSpec, NetSpec
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fvcore.nn import FlopCountAnalysis
 
-FAMILIES = [(role, name) for role in ("stem", "block", "head") for name in families(role)]
-SEEDS = range(int(os.environ.get("ASC_SEARCH_CONTRACT", "12")))
+EACH = 3  # random networks of each family
+TINY = 120  # networks of each family on maps so small that many cannot be
 
 
-def drawn(rng: random.Random, option: Option) -> bool | int | float | str:
-    """A random allowed value of ``option``."""
-    if option.choices is not None:
-        return rng.choice(option.choices)
-    if option.kind == "bool":
-        return rng.random() < 0.5
-    if option.kind == "int":
-        return rng.randint(int(option.low), int(option.high))
-    if option.kind == "float":
-        return rng.uniform(option.low, min(option.high, 4.0))
-    return option.default
+def random_specs(kind: Family, count: int, salt: str = "", prunable: bool = False) -> list[NetSpec]:
+    """``count`` random networks with a layer of ``kind``, the same ones each time."""
+    rng = random.Random(f"{kind.name} {salt}")
+    return [random_spec(rng, kind, prunable) for _ in range(count)]
 
 
-def random_spec(role: str, name: str, seed: int) -> NetSpec:
-    """A small network with the named family in it: odd widths and inputs, all strides, at times pruned."""
-    rng = random.Random(f"{name} {seed}")
-    shape = (rng.choice((1, 2)), rng.randint(5, 70), rng.randint(5, 40))
-    names = [name if role == "stem" else rng.choice(list(families("stem")))]
-    blocks = [rng.choice(list(families("block"))) for _ in range(rng.randint(0, 3))]
-    if role == "block":
-        blocks.insert(rng.randint(0, len(blocks)), name)
-    names += [*blocks, name if role == "head" else rng.choice(list(families("head")))]
-    layers, channels, classes = [], shape[0], rng.randint(2, 13)
-    for index, chosen in enumerate(names):
-        # Equal widths half of the time, so that shortcuts occur; widths at 4 to 41, mostly no multiple of 8.
-        keeps = 0 < index < len(names) - 1 and rng.random() < 0.5
-        out = classes if index == len(names) - 1 else channels if keeps else rng.randint(4, 41)
-        stride = (rng.randint(1, 2), rng.randint(1, 2)) if index < len(names) - 1 else (1, 1)
-        options = {key: drawn(rng, option) for key, option in family(chosen).options.items()}
-        layers.append(family(chosen).plan(channels, out, stride, options))
-        channels = out
-    spec = NetSpec(shape, classes, tuple(layers))
-    if rng.random() < 0.5 and all(family(layer.family).shrink for layer in layers):
-        spec = shrink(spec, lambda width: max(1, int(width * 0.7)))
-    return spec
+SPECS = [(kind.name, number, spec) for kind in FAMILIES for number, spec in enumerate(random_specs(kind, EACH))]
+every_family = pytest.mark.parametrize("kind", FAMILIES, ids=lambda kind: kind.name)
 
 
-def randomised(spec: NetSpec) -> torch.nn.Module:
+@pytest.fixture(params=SPECS, ids=lambda param: f"{param[0]}-{param[1]}")
+def spec(request: pytest.FixtureRequest) -> NetSpec:
+    return request.param[2]
+
+
+def awakened(spec: NetSpec) -> nn.Module:
     """The built module, every parameter and running statistic away from its start, in evaluation mode."""
     torch.manual_seed(0)
     network = build(spec).eval()
@@ -76,71 +58,107 @@ def randomised(spec: NetSpec) -> torch.nn.Module:
         for name, buffer in network.named_buffers():
             if name.endswith("running_mean"):
                 buffer.normal_(0, 0.1)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
     return network
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def refused(use: Callable[[NetSpec], object], spec: NetSpec) -> str | None:
+    """Why ``use`` refuses ``spec``, or None."""
+    try:
+        use(spec)
+    except NetworkError as error:
+        return str(error)
+    return None
 
 
-@pytest.fixture(params=[(*item, seed) for item in FAMILIES for seed in SEEDS], ids=lambda p: f"{p[1]}-{p[2]}")
-def spec(request) -> NetSpec:
-    return random_spec(*request.param)
+def test_every_family_is_drawn_often_enough() -> None:
+    counts: dict[str, list[int]] = {}
+    rng = random.Random(0)
+    for kind in FAMILIES:
+        for _ in range(20):
+            assert kind.name in [layer.family for layer in random_spec(rng, kind, counts=counts).layers]
+    assert len(counts) == len(FAMILIES)
+    assert {name: found for name, found in counts.items() if found[0] < 20 or found[0] < 0.05 * found[1]} == {}
 
 
-def test_price_equals_both_counters_on_the_built_module(spec):
-    cost, network = price(spec), build(spec).eval()
-    counted = torchinfo.summary(network, (1, *spec.input), verbose=0)
-    assert (cost.params, cost.macs) == (counted.total_params, counted.total_mult_adds)
-    operators = (
-        FlopCountAnalysis(network, torch.zeros(1, *spec.input))
-        .unsupported_ops_warnings(False)
-        .uncalled_modules_warnings(False)
-        .by_operator()
-    )
-    assert cost.conv_linear_macs == operators["conv"] + operators["linear"]
-    assert cost.params == sum(parameter.numel() for parameter in network.parameters())
+@pytest.mark.timeout(0)
+def test_price_equals_both_counters_on_the_built_module(request: pytest.FixtureRequest) -> None:
+    count = request.config.getoption("--candidates")
+    rng, differences = random.Random(f"counters {count}"), []
+    for kind in itertools.islice(itertools.cycle(FAMILIES), count):
+        spec = random_spec(rng, kind)
+        cost, network = price(spec), build(spec).eval()
+        counted = torchinfo.summary(network, (1, *spec.input), verbose=0)
+        flops = FlopCountAnalysis(network, torch.zeros(1, *spec.input))
+        operators = flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False).by_operator()
+        ours = (cost.params, cost.macs, cost.conv_linear_macs)
+        theirs = (counted.total_params, counted.total_mult_adds, operators["conv"] + operators["linear"])
+        if ours != theirs:
+            differences.append((ours, theirs, spec))
+    assert differences == []
 
 
-def test_table_adds_up_and_shapes_are_those_that_run(spec):
+def test_price_is_that_of_the_parameters_and_parts_add_up(spec: NetSpec) -> None:
     cost = price(spec)
+    assert cost.params == sum(parameter.numel() for parameter in build(spec).parameters())
     rows = cost.layers
     assert sum(row.params for row in rows) == cost.params
     assert sum(row.macs for row in rows) == cost.macs
     assert sum(row.conv_linear_macs for row in rows) == cost.conv_linear_macs
     assert len({row.name for row in rows}) == len(rows)
-    x, shape = torch.zeros(1, *spec.input), spec.input
-    for layer, module in zip(spec.layers[:-1], build(spec).eval(), strict=False):
-        x = module(x)
-        _, shape = family(layer.family).price(layer, shape)
-        assert tuple(x.shape[1:]) == shape
+    numbers = (cost.params, cost.macs, cost.conv_linear_macs, cost.kernels, cost.channels, cost.others)
+    assert all(type(number) is int for number in numbers)
+    weighing = [one for one in build(spec).modules() if isinstance(one, nn.Conv1d | nn.Conv2d | nn.Linear)]
+    assert cost.kernels == sum(one.weight.numel() for one in weighing)
+    assert cost.channels == sum(one.weight.shape[0] for one in weighing)
 
 
-def test_network_gives_logits_apart_for_each_example(spec):
-    network = randomised(spec)
-    x = torch.randn(4, *spec.input)
+def test_rows_have_the_shapes_that_run(spec: NetSpec) -> None:
+    """The output of each layer, and values and weights' MACs of each convolution in it."""
+    network = build(spec).eval()
+    ran: list[tuple[int, int]] = []
+
+    def note(module: nn.Module, _: tuple, out: torch.Tensor) -> None:
+        positions = out.numel() // (out.shape[1] if out.dim() > 2 else out.numel())
+        ran.append((out.numel(), module.weight.numel() * positions))
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            module.register_forward_hook(note)
+    rows = price(spec).layers
+    maps = [torch.zeros(1, *spec.input)]
+    for (kind, layer, reads), module in zip(walk(spec, ledger := Ledger(spec.input)), network, strict=True):
+        assert [tuple(x.shape[1:]) for x in maps[-len(reads) :]] == [one.shape for one in reads]
+        maps.append(module(*maps[-len(reads) :]))
+        assert kind.taps(layer) == len(reads)
+    priced = [(row.out[0] * row.out[1] * row.out[2], row.conv_linear_macs) for row in rows if row.conv_linear_macs]
+    assert sorted(priced) == sorted(ran)
+    assert rows[-1].out == (spec.classes, 1, 1)
+    assert ledger.cost(reads[-1]) == price(spec)
+
+
+def test_network_gives_logits_apart_for_each_example(spec: NetSpec) -> None:
+    network = awakened(spec)
+    x = torch.randn(3, *spec.input)
     with torch.no_grad():
         together = network(x)
-        alone = torch.cat([network(x[i : i + 1]) for i in range(4)])
-    assert together.shape == (4, spec.classes)
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+        alone = torch.cat([network(x[i : i + 1]) for i in range(3)])
+    assert together.shape == (3, spec.classes)
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4 * float(together.abs().max() + 1))
 
 
-def test_training_reaches_every_parameter_with_finite_gradients(spec):
+def test_training_reaches_every_parameter_with_finite_gradients(spec: NetSpec) -> None:
     torch.manual_seed(1)
     network = build(spec).train()
-    torch.nn.functional.cross_entropy(network(torch.randn(4, *spec.input)), torch.zeros(4, dtype=torch.long)).backward()
+    nn.functional.cross_entropy(network(torch.randn(4, *spec.input)), torch.zeros(4, dtype=torch.long)).backward()
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
-    assert not [name for name, gradient in gradients.items() if gradient is None]
-    assert not [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()]
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    assert [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()] == []
 
 
-def test_spec_and_weights_rebuild_the_network(spec):
-    network = randomised(spec)
+def test_spec_and_weights_rebuild_the_network(spec: NetSpec) -> None:
+    network = awakened(spec)
     again = NetSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     assert hash(again) == hash(spec)
@@ -151,28 +169,79 @@ def test_spec_and_weights_rebuild_the_network(spec):
         assert torch.equal(network(x), other(x))
 
 
-@pytest.mark.parametrize(("role", "name"), FAMILIES)
-def test_shrinking_prunes_every_width_but_the_classes(role, name):
-    if family(name).shrink is None:
-        pytest.skip("this family declares that it cannot be pruned")
-    spec = random_spec(role, name, 0)
-    if not all(family(layer.family).shrink for layer in spec.layers):
-        pytest.skip("the random network has another family that cannot be pruned")
-    assert shrink(spec, lambda width: width) == spec
-    small = shrink(spec, lambda width: max(1, width // 2))
-    assert small.layers[-1].out == spec.classes
-    assert [layer.out for layer in small.layers[:-1]] == [max(1, layer.out // 2) for layer in spec.layers[:-1]]
-    assert price(small).params < price(spec).params
-    assert build(small).eval()(torch.zeros(1, *spec.input)).shape == (1, spec.classes)
+def test_a_seed_decides_the_network_and_evaluation_does_not_change_it(spec: NetSpec) -> None:
+    torch.manual_seed(3)
+    first = build(spec).eval()
+    torch.manual_seed(3)
+    second = build(spec).eval()
+    x = torch.randn(2, *spec.input)
+    with torch.no_grad():
+        logits = [first(x), first(x), second(x)]
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[0], logits[2])
+    ours, theirs = first.state_dict(), second.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
 
 
-@pytest.mark.parametrize(("role", "name"), FAMILIES)
-def test_options_are_described_and_their_defaults_allowed(role, name):
-    assert family(name).role == role
-    assert family(name).doc
-    for key, option in family(name).options.items():
+@every_family
+def test_onnx_gives_the_same_logits(kind: Family, tmp_path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    pytest.importorskip("onnx", reason="needs onnx")
+    for spec in random_specs(kind, 2, "onnx"):
+        network, x = awakened(spec), torch.randn(2, *spec.input)
+        path = tmp_path / "network.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(network, (x,), path, input_names=["x"], dynamo=False)  # 30 times faster than dynamo
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        with torch.no_grad():
+            expected = network(x)
+        got = torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max() + 1))
+
+
+@every_family
+def test_tiny_maps_and_widths_give_a_network_or_an_error_that_names_the_layer(kind: Family) -> None:
+    rng = random.Random(f"tiny {kind.name}")
+    outcomes = []
+    for index in range(TINY):
+        shape = (rng.randint(1, 9), rng.randint(1, 6), rng.randint(1, 6))
+        out = 3 if kind.role == "head" else rng.randint(1, 9)
+        options = random_options(rng, kind)
+        stride = random_stride(rng) if kind.role != "head" else (1, 1)
+        layers = [kind.layer(shape[0], out, stride, random_place(rng), **options)]
+        if kind.role != "head":
+            layers.append(family("conv_head").layer(out, 3))
+        spec = NetSpec(shape, 3, tuple(layers))
+        refusal = refused(price, spec)
+        outcomes.append(refusal is None)
+        if refusal:
+            assert re.match(rf"layer 0 \({kind.name}\): ", refusal), (refusal, spec)
+            assert re.search(r"\b(use|needs?|must|choose|change|keeps?|there are|divide)\b", refusal), refusal
+            assert refused(build, spec) == refusal
+        elif index % 4 == 0:
+            assert build(spec).eval()(torch.zeros(1, *shape)).shape == (1, 3)
+    if kind.role == "block":
+        assert any(outcomes)
+
+
+@every_family
+def test_options_are_described_and_their_defaults_allowed(kind: Family) -> None:
+    assert family(kind.name) is kind
+    assert families(kind.role)[kind.name] is kind
+    assert kind.doc
+    for key, option in kind.options.items():
         assert option.doc, key
         assert option.problem(option.default) is None, key
+        assert all(option.problem(value) is None for value in option.choices or ()), key
+        if option.kind in ("int", "float") and option.choices is None:
+            assert option.low is not None and option.high is not None, key
+    layer = kind.layer(8, 8, (1, 1))
+    assert json.loads(json.dumps(layer.to_json())) == layer.to_json()
+    assert kind.taps(layer) <= kind.most_taps
 
 
 @pytest.mark.parametrize(
@@ -184,88 +253,64 @@ def test_options_are_described_and_their_defaults_allowed(role, name):
         (Option("str", "a", "x", choices=("a", "b")), ["b"], ["c", 1]),
     ],
 )
-def test_option_names_what_is_not_allowed(option, good, bad):
+def test_option_names_what_is_not_allowed(option: Option, good: list, bad: list) -> None:
     assert [option.problem(value) for value in good] == [None] * len(good)
     assert all(option.problem(value) for value in bad)
 
 
-@pytest.mark.parametrize("name", ["cp", "sscp"])
-@pytest.mark.parametrize(("shape", "stride"), [((32, 64, 17), (1, 1)), ((33, 7, 5), (2, 1)), ((8, 1, 1), (2, 2))])
-def test_mobile_blocks_follow_the_published_formulas(name, shape, stride):
-    ci, freq, time = shape
-    e, co = 40, 24
-    positions, after = freq * time, -(-freq // stride[0]) * -(-time // stride[1])
-    taps, norms = (9, 4 * e) if name == "cp" else (6, 6 * e)
-    layer = LayerSpec(name, co, stride, {"hidden": e})
-    cost, out = family(name).price(layer, shape)
-    assert cost.params == ci * e + taps * e + e * co + norms + 2 * co
-    assert cost.macs == ci * e * positions + (taps * e + e * co) * after + norms + 2 * co
-    assert out == (co, -(-freq // stride[0]), -(-time // stride[1]))
-
-
-def test_sscp_stem_follows_the_published_formula():
-    q, b = 8, 32
-    cost, out = family("sscp_stem").price(family("sscp_stem").plan(1, b, (2, 2), {}), (1, 256, 65))
-    assert cost.params == 2 * (3 * q + 3 * q * b + 2 * q + 2 * b)
-    assert cost.macs == 2 * (3 * q * 128 * 33 + 3 * q * b * 64 * 17 + 2 * q + 2 * b)
-    assert out == (b, 64, 17)
-
-
-def test_grn_is_two_parameters_without_macs_and_starts_as_identity():
-    layer = LayerSpec("cp", 24, (1, 1), {"hidden": 40, "grn": True})
-    plain = replace(layer, options={"hidden": 40})
-    with_grn, without = (family("cp").price(each, (24, 9, 9))[0] for each in (layer, plain))
-    assert (with_grn.params - without.params, with_grn.macs - without.macs) == (2, 0)
-    torch.manual_seed(0)
-    block = family("cp").build(layer, 24).eval()
-    other = family("cp").build(plain, 24).eval()
-    other.load_state_dict({key: value for key, value in block.state_dict().items() if not key.startswith("norm.")})
-    x = torch.randn(2, 24, 9, 9)
-    assert torch.equal(block(x), other(x))
-
-
-def test_grn_is_the_formula_of_its_paper():
-    layer = LayerSpec("cp", 4, (1, 1), {"hidden": 8, "grn": True})
-    norm = family("cp").build(layer, 4).norm
-    with torch.no_grad():
-        norm.gamma.fill_(0.7)
-        norm.beta.fill_(-0.2)
-    x = torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(0))
-    g = (x**2).sum((2, 3)).sqrt()
-    n = g / (g.mean(1, keepdim=True) + 1e-6)
-    torch.testing.assert_close(norm(x), 0.7 * x * n[:, :, None, None] - 0.2 + x)
-
-
-def test_parallel_branches_are_summed_not_chained():
-    layer = LayerSpec("sscp", 4, (1, 1), {"hidden": 8})
-    middle = family("sscp").build(layer, 4).middle.eval()
-    x = torch.randn(1, 8, 5, 5, generator=torch.Generator().manual_seed(0))
-    (tall, *_), (wide, *_) = middle.first, middle.second
-    assert (tall.kernel_size, wide.kernel_size) == ((3, 1), (1, 3))
-    expected = middle.first[1:](tall(x)) + middle.second[1:](wide(x))
-    assert torch.equal(middle(x), expected)
-
-
-def test_unknown_family_lists_the_known():
+def test_unknown_family_lists_the_known() -> None:
     spec = NetSpec((1, 8, 8), 2, (LayerSpec("cpx", 8),))
-    for walk in (price, build, lambda spec: shrink(spec, int)):
+    for use in (price, build, lambda spec: shrink(spec, int)):
         with pytest.raises(NetworkError, match=r"unknown layer family 'cpx'; known: .*\bcp\b.*\bsscp\b"):
-            walk(spec)
+            use(spec)
 
 
-def test_collapsed_map_names_the_layer_and_what_to_do():
-    stem = family("cp_stem").plan(1, 8, (2, 2), {})
-    with pytest.raises(NetworkError, match=r"layer 0 \(cp_stem\): its output map is 0x9 .*larger input than 0x33"):
+@every_family
+def test_an_option_the_price_needs_and_misses_is_named(kind: Family) -> None:
+    layer = kind.layer(8, 8, (1, 1))
+    for key in layer.options:
+        left = {name: value for name, value in layer.options.items() if name != key}
+        spec = NetSpec((8, 32, 32), 8, (replace(layer, options=left),))
+        if refusal := refused(price, spec):
+            assert re.match(rf"layer 0 \({kind.name}\): (the option '{key}' is missing|reads the last)", refusal)
+            assert refused(build, spec) == refusal
+
+
+@pytest.mark.parametrize(("out", "stride"), [(0, (1, 1)), (-1, (1, 1)), (8, (0, 1)), (8, (1, -2))])
+def test_widths_and_strides_below_1_are_refused(out: int, stride: tuple[int, int]) -> None:
+    layer = replace(family("cp_stem").layer(1, 8), out=out, stride=stride)
+    with pytest.raises(NetworkError, match=r"layer 0 \(cp_stem\): width .* and stride .* must be 1 or more"):
+        price(NetSpec((1, 32, 33), 2, (layer, LayerSpec("conv_head", 2))))
+
+
+def test_collapsed_map_names_the_layer_and_what_to_do() -> None:
+    stem = family("cp_stem").layer(1, 8, (2, 2))
+    with pytest.raises(NetworkError, match=r"layer 0 \(cp_stem\): conv1 .* map of 0x17 .*use a larger input"):
         price(NetSpec((1, 0, 33), 2, (stem, LayerSpec("conv_head", 2))))
 
 
-def test_family_without_shrink_is_an_error_that_names_it(monkeypatch):
-    fixed = replace(family("cp"), shrink=None)
-    monkeypatch.setattr("asc_search.nets.network.family", lambda name: fixed)
-    with pytest.raises(NetworkError, match=r"layer 0 \(cp\): this family cannot be pruned"):
-        shrink(NetSpec((1, 8, 8), 2, (LayerSpec("cp", 8, (1, 1), {"hidden": 8}),)), int)
+@every_family
+def test_a_network_is_shrunk_or_says_why_not(kind: Family) -> None:
+    """Whether a layer is prunable, whether ``shrink`` takes it, and what ``fixed`` names agree."""
+    rng = random.Random(kind.name)
+    for _ in range(40):
+        layer = kind.layer(16, 16, (1, 1), random_place(rng), **random_options(rng, kind))
+        spec = NetSpec((16, 64, 64), 16, (layer,))
+        if kind.prunable(layer):
+            assert shrink(spec, lambda width: width).layers == (layer,)
+            small = shrink(spec, lambda width: max(1, width // 2)).layers[0]
+            assert small.out == (16 if kind.role == "head" else 8)
+            assert small.options.keys() == layer.options.keys()
+            continue
+        reason = "this family" if kind.shrink is None else r"with \w+ \S+ it"
+        with pytest.raises(NetworkError, match=rf"layer 0 \({kind.name}\): {reason} cannot be pruned"):
+            shrink(spec, lambda width: width)
 
 
-def test_costs_add_up():
-    assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
-    assert [Cost(params=10).weight_bytes(kind) for kind in ("fp32", "fp16", "int8")] == [40, 20, 10]
+def test_every_fixed_value_is_one_the_options_or_the_plan_know() -> None:
+    for kind in FAMILIES:
+        planned = kind.layer(16, 16, (1, 1)).options
+        for key, values in kind.fixed.items():
+            assert key in planned, (kind.name, key)
+            if key in kind.options:
+                assert all(kind.options[key].problem(value) is None for value in values), (kind.name, key)

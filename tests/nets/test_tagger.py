@@ -1,5 +1,8 @@
+"""The tagger against an independent function of its file's tensors, and its real weights against real sounds."""
+
 from __future__ import annotations
 
+import copy
 import csv
 import hashlib
 import pickle
@@ -11,32 +14,38 @@ import soundfile
 import soxr
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from asc_search.audio.kaldi_mel import TaggerFrontEnd
+from asc_search.compress.prune import prune_to
 from asc_search.errors import WeightsError
-from asc_search.nets.tagger import BlockWidths, Tagger, TaggerWidths, load_tagger
+from asc_search.nets.network import build, price, shrink
+from asc_search.nets.systems.mn import mn
+from asc_search.nets.tagger import Tagger, load_tagger
+
+State = dict[str, torch.Tensor]
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 MN04 = DATA / "weights" / "mn04_as_mAP_432.pt"
 ESC50 = DATA / "esc50_16k"
 
-# Howard et al. 2019, table 1: expansion, output, squeeze-excitation.
+# Howard et al. 2019, table 1: kernel, stride, expansion, output, squeeze-excitation, hard-swish (else ReLU).
 TABLE = (
-    (16, 16, False),
-    (64, 24, False),
-    (72, 24, False),
-    (72, 40, True),
-    (120, 40, True),
-    (120, 40, True),
-    (240, 80, False),
-    (200, 80, False),
-    (184, 80, False),
-    (184, 80, False),
-    (480, 112, True),
-    (672, 112, True),
-    (672, 160, True),
-    (960, 160, True),
-    (960, 160, True),
+    (3, 1, 16, 16, False, False),
+    (3, 2, 64, 24, False, False),
+    (3, 1, 72, 24, False, False),
+    (5, 2, 72, 40, True, False),
+    (5, 1, 120, 40, True, False),
+    (5, 1, 120, 40, True, False),
+    (3, 2, 240, 80, False, True),
+    (3, 1, 200, 80, False, True),
+    (3, 1, 184, 80, False, True),
+    (3, 1, 184, 80, False, True),
+    (3, 1, 480, 112, True, True),
+    (3, 1, 672, 112, True, True),
+    (5, 2, 672, 160, True, True),
+    (5, 1, 960, 160, True, True),
+    (5, 1, 960, 160, True, True),
 )
 
 
@@ -45,52 +54,122 @@ def eight(value: float) -> int:
     return next(w for w in range(max(8, int(value / 8 + 0.5) * 8), 10**6, 8) if w >= 0.9 * value)
 
 
-def widths(scale: float, labels: int) -> TaggerWidths:
-    blocks = []
-    for expanded, out, gated in TABLE:
-        wide = eight(expanded * scale)
-        blocks.append(BlockWidths(wide, eight(wide / 4) if gated else 0, eight(out * scale)))
-    return TaggerWidths(eight(16 * scale), tuple(blocks), eight(960 * scale), eight(1280 * scale), labels)
+def random_state(scale: float, labels: int = 7) -> State:
+    """A file's content as EfficientAT names and shapes it, with random values that keep signals in range."""
+    generator = torch.Generator().manual_seed(0)
+    state: State = {}
+
+    def conv(name: str, inp: int, out: int, kernel: int = 1) -> None:
+        state[f"{name}.0.weight"] = torch.randn(out, inp, kernel, kernel, generator=generator) / (inp**0.5 * kernel)
+        state[f"{name}.1.weight"] = 0.5 + torch.rand(out, generator=generator)
+        state[f"{name}.1.bias"] = 0.5 * torch.randn(out, generator=generator)
+        state[f"{name}.1.running_mean"] = 0.1 * torch.randn(out, generator=generator)
+        state[f"{name}.1.running_var"] = 0.01 + torch.rand(out, generator=generator)
+        state[f"{name}.1.num_batches_tracked"] = torch.tensor(3)
+
+    def linear(name: str, inp: int, out: int) -> None:
+        state[f"{name}.weight"] = torch.randn(out, inp, generator=generator) / inp**0.5
+        state[f"{name}.bias"] = 0.5 * torch.randn(out, generator=generator)
+
+    channels = eight(16 * scale)
+    conv("features.0", 1, channels, 3)
+    for index, (kernel, _, expanded, out, gated, _) in enumerate(TABLE, start=1):
+        wide, name, part = eight(expanded * scale), f"features.{index}.block", 0
+        if wide != channels:
+            conv(f"{name}.0", channels, wide)
+            part = 1
+        conv(f"{name}.{part}", 1, wide, kernel)
+        if gated:
+            part += 1
+            linear(f"{name}.{part}.conc_se_layers.0.fc1", wide, eight(wide / 4))
+            linear(f"{name}.{part}.conc_se_layers.0.fc2", eight(wide / 4), wide)
+        channels = eight(out * scale)
+        conv(f"{name}.{part + 1}", wide, channels)
+    conv("features.16", channels, 6 * channels)
+    linear("classifier.2", 6 * channels, eight(1280 * scale))
+    linear("classifier.5", eight(1280 * scale), labels)
+    return state
 
 
-def random_tagger(scale: float) -> Tagger:
-    torch.manual_seed(0)
-    return Tagger(widths(scale, 7)).eval()
+def same_as_published(tagger: Tagger, state: State) -> None:
+    """Embedding and logits of ``tagger`` are those of its file; in float64, where only a mistake makes a difference."""
+    state = {key: value.double() for key, value in state.items()}
+    x = torch.randn(2, 1, 128, 60, generator=torch.Generator().manual_seed(1)).double()
+    network = copy.deepcopy(tagger.network).double()
+    with torch.inference_mode():
+        embedding, logits = published(state, x)
+        torch.testing.assert_close(Tagger(tagger.spec, network).embed(x), embedding, rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(network(x), logits, rtol=1e-7, atol=1e-7)
+    assert logits.std() > 0.01
 
 
-def test_full_width_has_the_published_parameters() -> None:
-    with torch.device("meta"):
-        tagger = Tagger(widths(1.0, 1000))
-    # torchvision's mobilenet_v3_large has 5,483,032 with three input channels instead of one.
-    assert sum(p.numel() for p in tagger.parameters()) == 5_483_032 - 2 * 16 * 9
+def published(state: State, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embedding and logits of the published network, function by function, straight from a file's tensors."""
+
+    def conv(name: str, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+        weight = state[f"{name}.0.weight"]
+        groups = x.shape[1] // weight.shape[1]
+        y = F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=groups)
+        norm = [state[f"{name}.1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
+        return F.batch_norm(y, *norm, eps=0.001)
+
+    def linear(name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = F.hardswish(conv("features.0", x, 2))
+    for index, (_, stride, _, _, gated, hard) in enumerate(TABLE, start=1):
+        name, act, y = f"features.{index}.block", F.hardswish if hard else F.relu, x
+        part = 0
+        if state[f"{name}.0.0.weight"].shape[-1] == 1:
+            y = act(conv(f"{name}.0", y))
+            part = 1
+        y = act(conv(f"{name}.{part}", y, stride))
+        if gated:
+            part += 1
+            gate = F.relu(linear(f"{name}.{part}.conc_se_layers.0.fc1", y.mean((2, 3))))
+            y = y * torch.sigmoid(linear(f"{name}.{part}.conc_se_layers.0.fc2", gate))[:, :, None, None]
+        y = conv(f"{name}.{part + 1}", y)
+        x = x + y if x.shape == y.shape else y
+    embedding = F.hardswish(conv("features.16", x)).mean((2, 3))
+    return embedding, linear("classifier.5", F.hardswish(linear("classifier.2", embedding)))
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("scale", [0.1, 0.35, 0.5])
-def test_a_stored_tagger_of_any_width_comes_back(tmp_path: Path, scale: float, suffix: str) -> None:
-    stored = random_tagger(scale)
+def test_a_stored_tagger_of_any_width_is_the_published_network(tmp_path: Path, scale: float, suffix: str) -> None:
+    state = random_state(scale)
     path = tmp_path / f"tagger{suffix}"
     save = save_file if suffix == ".safetensors" else torch.save
-    save(stored.state_dict(), path)
+    save(state, path)
     before = torch.get_rng_state()
     loaded = load_tagger(path, hashlib.sha256(path.read_bytes()).hexdigest().upper())
     assert torch.equal(torch.get_rng_state(), before)
-    assert loaded.widths == widths(scale, 7)
-    assert not loaded.training
+    assert loaded.spec == mn(scale, 7)
+    assert not loaded.network.training
+    same_as_published(loaded, state)
     x = torch.randn(2, 1, 128, 60)
-    with torch.inference_mode():
-        assert torch.equal(loaded(x), stored(x))
-        assert loaded(x).shape == (2, 7)
-        assert loaded.embed(x).shape == (2, eight(960 * scale))
+    assert loaded.embed(x).shape == (2, eight(960 * scale)) and loaded.network(x).shape == (2, 7)
 
 
 def test_half_precision_and_missing_batch_counters_are_accepted(tmp_path: Path) -> None:
-    state = random_tagger(0.1).state_dict()
+    state = random_state(0.1)
     path = tmp_path / "tagger.pt"
     torch.save({key: value.half() for key, value in state.items() if "num_batches" not in key}, path)
-    loaded = load_tagger(path).state_dict()
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[key], state[key].half().to(state[key].dtype)) for key in state)
+    same_as_published(load_tagger(path), {key: value.half() for key, value in state.items()})
+
+
+def test_a_pruned_file_is_a_tagger_too(tmp_path: Path) -> None:
+    """Widths come from the file: an expansion that does not widen is one all the same."""
+    state = random_state(0.35)
+    wide = state["features.3.block.0.0.weight"].shape[1]
+    for key, value in state.items():
+        if key.startswith(("features.3.block.0", "features.3.block.1")) and value.dim():
+            state[key] = value[:wide].clone()
+    state["features.3.block.2.0.weight"] = state["features.3.block.2.0.weight"][:, :wide].clone()
+    torch.save(state, tmp_path / "tagger.pt")
+    loaded = load_tagger(tmp_path / "tagger.pt")
+    assert loaded.spec.layers[3].options["expand"] and loaded.spec.layers[3].options["hidden"] == wide
+    same_as_published(loaded, state)
 
 
 class Payload:
@@ -119,7 +198,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["junk.pt", "junk.safetensors", "empty.pt", "cut.pt"])
 def test_damaged_files_are_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    torch.save(random_tagger(0.1).state_dict(), path)
+    torch.save(random_state(0.1), path)
     content = {"junk": b"not weights at all", "empty": b"", "cut": path.read_bytes()[:5000]}
     path.write_bytes(content[path.stem])
     with pytest.raises(WeightsError, match=name):
@@ -150,7 +229,7 @@ def test_another_architecture_is_named_with_every_kind_of_difference(tmp_path: P
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
     with pytest.raises(WeightsError, match=r"other\.pt: not a MobileNetV3.*features\.0\.0\.weight is missing.* more"):
         load_tagger(path)
-    state = random_tagger(0.1).state_dict()
+    state = random_state(0.1)
     state["features.4.block.0.0.weight"] = state["features.4.block.0.0.weight"][..., 1:-1, 1:-1]
     state["extra"] = torch.zeros(1)
     state["classifier.2.bias"] = state["classifier.2.bias"].int()
@@ -164,7 +243,7 @@ def test_another_architecture_is_named_with_every_kind_of_difference(tmp_path: P
 
 
 def test_empty_tensors_are_no_widths(tmp_path: Path) -> None:
-    state = random_tagger(0.1).state_dict()
+    state = random_state(0.1)
     state["features.0.0.weight"] = torch.zeros(0, 1, 3, 3)
     path = tmp_path / "empty.pt"
     torch.save(state, path)
@@ -210,13 +289,30 @@ def clips(pretrained: Tagger) -> list[tuple[dict[str, str], np.ndarray, np.ndarr
         batch = np.stack([soxr.resample(wave, rate, 32_000) for wave, rate in waves])
         with torch.inference_mode():
             x = front_end(torch.from_numpy(batch))
-            found += zip(rows[start : start + 10], pretrained.embed(x).numpy(), pretrained(x).numpy(), strict=True)
+            found += zip(
+                rows[start : start + 10], pretrained.embed(x).numpy(), pretrained.network(x).numpy(), strict=True
+            )
     return found
 
 
-def test_published_size_and_labels(pretrained: Tagger) -> None:
-    assert sum(p.numel() for p in pretrained.parameters()) // 1000 == 983
-    assert pretrained.widths == widths(0.4, 527)
+def test_published_size_and_layout(pretrained: Tagger) -> None:
+    assert pretrained.spec == mn(0.4, 527)
+    assert pretrained.spec.input == (1, *TaggerFrontEnd()(torch.zeros(1, 32_000)).shape[2:])
+    assert price(pretrained.spec).params == sum(p.numel() for p in pretrained.network.parameters()) == 983_599
+
+
+def test_real_weights_give_the_published_network(pretrained: Tagger) -> None:
+    same_as_published(pretrained, torch.load(MN04, weights_only=True))
+
+
+def test_the_real_tagger_can_be_halved(pretrained: Tagger) -> None:
+    spec = pretrained.spec
+    target = shrink(spec, lambda width: width // 2)
+    pruned = prune_to(copy.deepcopy(pretrained.network), spec, target, 0.5).eval()
+    shapes = {name: value.shape for name, value in build(target).state_dict().items()}
+    assert {name: value.shape for name, value in pruned.state_dict().items()} == shapes
+    assert sum(p.numel() for p in pruned.parameters()) == price(target).params
+    assert pruned(torch.randn(2, *spec.input)).isfinite().all()
 
 
 def test_clear_cut_clips_get_the_right_audioset_label(clips: list) -> None:

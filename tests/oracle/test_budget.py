@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.nets.blocks import family
 from asc_search.nets.cost import Cost
-from asc_search.nets.spec import LayerSpec, NetSpec
-from asc_search.nets.systems import dcase2024_baseline, sscp_mobile
+from asc_search.nets.spec import NetSpec
+from asc_search.nets.systems.mobile import dcase2024_baseline, sscp_mobile
 from asc_search.oracle.budget import Budget, assess, judge, macs_per_second, price_candidate
 from asc_search.space.candidate import Candidate, Pruning
 
@@ -81,7 +82,7 @@ def test_what_is_priced_is_the_pruned_network():
 
 
 def test_network_that_cannot_be_built_is_a_verdict():
-    empty = NetSpec((1, 0, 65), 10, (LayerSpec("cp_stem", 8, (2, 2), {"inner": 2}), LayerSpec("conv_head", 10)))
+    empty = NetSpec((1, 0, 65), 10, (family("cp_stem").layer(1, 8, (2, 2)), family("conv_head").layer(8, 10)))
     assessment = assess(Candidate(FrontEnd(mels=0), empty), Budget())
     assert assessment.cost is None
     assert not assessment.verdict.fits

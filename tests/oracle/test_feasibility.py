@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binomtest, f_oneway
+from support import points
 
-from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.nets.spec import NetSpec
-from asc_search.nets.systems import dcase2024_baseline
-from asc_search.oracle.budget import Budget
+from asc_search.oracle.budget import Budget, assess
 from asc_search.oracle.feasibility import estimate, eta_squared, wilson_interval
-from asc_search.space.candidate import Candidate
+from asc_search.space.load import loads
+from asc_search.space.space import Space
 
 
 @pytest.mark.parametrize(("hits", "draws"), [(0, 10), (1, 10), (10, 10), (3, 7), (123, 1000), (999, 1000)])
@@ -37,18 +36,27 @@ def test_eta_squared_of_a_constant_is_zero():
     assert eta_squared(np.array([0, 1, 1]), np.full(3, 0.1)) == 0.0
 
 
-def draw_width(rng: np.random.Generator) -> tuple[Candidate, dict[str, object]]:
-    """Width decides the cost, expansion a little, the teacher nothing; depth of nothing is sometimes missing."""
-    base, expansion = int(rng.integers(2, 12)) * 8, float(rng.uniform(2.0, 2.4))
-    parameters: dict[str, object] = {"base": base, "expansion": expansion, "teacher": f"t{rng.integers(100)}"}
-    if rng.random() < 0.5:
-        parameters["spare"] = float(rng.random())
-    return Candidate(FrontEnd(), dcase2024_baseline(base, 1.8, expansion)), parameters
+def space(lines: str = "", base: str = "{int: [16, 88], step: 8}", expansion: str = "{float: [2.0, 2.4]}") -> Space:
+    """The 2024 baseline at searched widths: the base decides the cost, the expansion a little, the rate nothing."""
+    return loads(
+        f"""
+network:
+  stem: cp
+  base: {base}
+  multiplier: 1.8
+  stages:
+    - {{family: cp, depth: 3, stride: 1x2, stride_at: last, expansion: {expansion}}}
+    - {{family: cp, depth: 2, stride: 2x1, expansion: 2.1}}
+    - {{family: cp, depth: 1, expansion: 2.1}}
+training: {{lr: {{float: [0.001, 0.01], log: true}}}}
+{lines}
+"""
+    )
 
 
 def test_driver_is_the_parameter_that_costs():
-    found = estimate(draw_width, Budget(), draws=300)
-    assert found.costliest.parameter == "base"
+    found = estimate(space(), 10, draws=300)
+    assert found.costliest.parameter == "network.base"
     assert found.costliest.direction == "smaller"
     assert found.costliest.explained > 0.9
     loads = [group.load for group in found.costliest.groups]
@@ -58,59 +66,60 @@ def test_driver_is_the_parameter_that_costs():
     assert "prefer smaller values" in found.advice()
 
 
-def test_counts_and_quantiles_agree_with_a_count_by_hand():
-    rng = np.random.default_rng(5)
-    bases = [draw_width(rng)[1]["base"] for _ in range(200)]
-    found = estimate(draw_width, Budget(), draws=200, seed=5)
-    # Width 24 fits at every expansion, 32 (the published baseline's) at the lower ones only, 40 at none.
-    assert sum(base <= 24 for base in bases) <= found.fits <= sum(base <= 32 for base in bases)
+def test_counts_and_quantiles_agree_with_a_count_one_by_one():
+    found = estimate(space(), 10, draws=200, seed=5)
+    costs = [assess(candidate, Budget()) for candidate, _ in points(space(), 5, 200)]
+    macs = [one.cost.macs for one in costs]
+    assert found.fits == sum(one.verdict.fits for one in costs)
     assert found.share == found.fits / 200
-    assert found.macs == tuple(sorted(found.macs))
+    assert found.macs == tuple(round(value) for value in np.quantile(macs, [0.05, 0.25, 0.5, 0.75, 0.95]))
+    assert found.macs_counts[3] == sum(15_000_000 < one <= 30_000_000 for one in macs)
+    assert sum(found.macs_counts) == sum(found.weight_bytes_counts) == 200
     assert found.interval[0] < found.share < found.interval[1]
+    assert found.draws_per_training == pytest.approx(200 / found.fits)
 
 
 def test_same_seed_same_finding():
-    assert estimate(draw_width, Budget(), draws=50, seed=1) == estimate(draw_width, Budget(), draws=50, seed=1)
+    assert estimate(space(), 10, draws=50, seed=1) == estimate(space(), 10, draws=50, seed=1)
 
 
 def test_categorical_driver_prefers_the_cheap_value():
-    def draw(rng: np.random.Generator) -> tuple[Candidate, dict[str, object]]:
-        weight_type = ("fp32", "fp16", "int8")[rng.integers(3)]
-        base = int(rng.choice([31, 32]))
-        return Candidate(FrontEnd(), dcase2024_baseline(base), weight_type), {"weights": weight_type, "base": base}
-
-    found = estimate(draw, Budget(macs=10**9), draws=100)
-    assert found.costliest.parameter == "weights"
+    text = "weight_type: {choice: [fp32, fp16]}\nbudget: {macs: 1000000000}"
+    found = estimate(space(text, "{choice: [31, 32]}", "2.1"), 10, draws=100)
+    assert found.costliest.parameter == "weight_type"
     assert found.costliest.direction == ""
-    assert found.costliest.groups[0].label == "int8"
-    assert [group.share for group in found.costliest.groups] == [1.0, 1.0, 0.0]
-    assert "prefer int8" in found.advice()
+    assert [group.label for group in found.costliest.groups] == ["fp16", "fp32"]
+    assert [group.share for group in found.costliest.groups] == [1.0, 0.0]
+    assert "prefer fp16" in found.advice()
+
+
+UNBUILDABLE = """
+network:
+  stem: dssdb
+  base: {choice: [7, 8]}
+  stages: [{family: dssdb, depth: 1, width: 8, stride: 2x2}]
+training: {lr: {float: [0.001, 0.01]}}
+"""
 
 
 def test_unbuildable_networks_are_counted_and_explained():
-    def draw(rng: np.random.Generator) -> tuple[Candidate, dict[str, object]]:
-        mels, base = int(rng.choice([0, 0, 64])), int(rng.choice([8, 16]))
-        network = dcase2024_baseline(base)
-        return Candidate(FrontEnd(), NetSpec((1, mels, 65), 10, network.layers)), {"mels": mels, "base": base}
-
-    found = estimate(draw, Budget(), draws=60)
+    found = estimate(loads(UNBUILDABLE + "budget: {macs: 1000000000}"), 10, draws=60)
+    assert 0 < found.unbuildable < 60
     assert found.unbuildable + found.fits == 60
-    assert found.costliest.parameter == "mels"
-    assert found.costliest.direction == "larger"
+    assert found.costliest.parameter == "network.base"
+    assert found.costliest.groups[0].label == "8"
     assert "no valid network" in found.advice()
 
 
 def test_nothing_buildable_still_gives_an_answer():
-    def draw(rng: np.random.Generator) -> tuple[Candidate, dict[str, object]]:
-        network = NetSpec((1, 0, 65), 10, dcase2024_baseline().layers)
-        return Candidate(FrontEnd(), network), {"mels": 0}
-
-    found = estimate(draw, Budget(), draws=5)
+    found = estimate(loads(UNBUILDABLE.replace("{choice: [7, 8]}", "7")), 10, draws=5)
     assert (found.share, found.costliest, found.macs) == (0.0, None, ())
+    assert found.draws_per_training == float("inf")
+    assert not found.enough
     assert "100.0% have no valid network" in found.advice()
 
 
 def test_all_feasible_needs_no_advice_on_cost():
-    found = estimate(draw_width, Budget(10**12, 10**12), draws=40)
+    found = estimate(space("budget: {macs: 1000000000000, weight_bytes: 1000000000000}"), 10, draws=40)
     assert found.share == 1.0
     assert "prefer" not in found.advice()

@@ -10,11 +10,13 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import points
 
 from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Candidate
+from asc_search.space.columns import draw_columns
 from asc_search.space.domains import Choice, FloatRange, IntRange
-from asc_search.space.draw import FixedSuggest, RandomSuggest, draw, parameters
+from asc_search.space.draw import FixedSuggest, draw, parameters
 from asc_search.space.load import load, loads
 
 STUDENT = load(Path(__file__).resolve().parents[2] / "spaces" / "student.yaml")
@@ -29,8 +31,8 @@ EVERY_FORM = loads(
       width: {int: [16, 64], step: 8, when: {family: sscp}}
       stride: {choice: [1x2, 2x1]}
       stride_at: {choice: [first, last]}
-      grn: {choice: [false, true]}
-    - {family: cp, depth: 1, expansion: {float: [1, 8], log: true, when: {network.stages.0.grn: true}}}
+      attachment: {choice: [none, se], when: {family: cp}}
+    - {family: cp, depth: 1, expansion: {float: [1, 8], log: true, when: {network.stages.0.attachment: se}}}
 weight_type: {choice: [fp32, fp16]}
 pruning: {ratio: {float: [0, 0.6], step: 0.2}, start: {float: [0.1, 0.5], when: {ratio: [0.2, 0.6]}}}
 distillation:
@@ -59,34 +61,39 @@ def test_a_trial_of_optuna_is_reproduced_from_its_params(space) -> None:
 
 def test_optuna_and_the_plain_generator_draw_from_the_same_distributions() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    rng = np.random.default_rng(1)
     known = {}
     for _ in range(40):
         trial = study.ask()
         draw(EVERY_FORM, trial, 10)
         known |= trial.distributions
         study.tell(trial, 0.0)
-    for _ in range(300):
-        suggest = RandomSuggest(rng)
-        draw(EVERY_FORM, suggest, 10)
-        for name, value in suggest.params.items():
+    for _, params in points(EVERY_FORM, 1, 300):
+        for name, value in params.items():
             assert known[name]._contains(known[name].to_internal_repr(value)), (name, value)
 
 
+def column(parameter: str, count: int) -> np.ndarray:
+    """``count`` draws of a parameter of its own."""
+    space = loads(f"network: {{stem: cp, base: 8, stages: [{{family: cp, depth: 1}}]}}\n{parameter}")
+    (drawn,) = parameters(space)
+    return draw_columns(space, np.random.default_rng(0), count)[drawn.name].numbers()
+
+
 def test_the_plain_generator_reaches_every_value_evenly() -> None:
-    suggest = RandomSuggest(np.random.default_rng(0))
-    drawn = [suggest.suggest_int("i", 2, 8, step=2) for _ in range(4000)]
+    drawn = column("training: {freq_mask: {int: [2, 8], step: 2}}", 4000)
     assert sorted(set(drawn)) == [2, 4, 6, 8]
     assert min(np.bincount(drawn)[[2, 4, 6, 8]]) > 850
-    logs = [suggest.suggest_float("f", 1e-4, 1.0, log=True) for _ in range(4000)]
+    logs = column("training: {lr: {float: [0.0001, 1.0], log: true}}", 4000)
     assert np.median(np.log10(logs)) == pytest.approx(-2, abs=0.15)
-    assert {suggest.suggest_int("l", 1, 3, log=True) for _ in range(200)} == {1, 2, 3}
+    assert set(column("training: {crops_per_clip: {int: [1, 3], log: true}}", 200)) == {1, 2, 3}
+    grid = column("training: {mixstyle_p: {float: [0, 0.6], step: 0.2}}", 200)
+    assert np.allclose(np.unique(grid), [0, 0.2, 0.4, 0.6])
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.sampled_from([STUDENT, EVERY_FORM]))
 def test_a_candidate_survives_json(seed: int, classes: int, space) -> None:
-    candidate = draw(space, RandomSuggest(np.random.default_rng(seed)), classes)
+    ((candidate, _),) = points(space, seed, 1, classes)
     copy = Candidate.from_json(json.loads(json.dumps(candidate.to_json())))
     assert copy == candidate
     assert copy.digest() == candidate.digest()
@@ -95,16 +102,12 @@ def test_a_candidate_survives_json(seed: int, classes: int, space) -> None:
 
 
 def test_a_parameter_is_absent_where_its_condition_does_not_hold() -> None:
-    rng = np.random.default_rng(3)
     seen = set()
-    for _ in range(200):
-        suggest = RandomSuggest(rng)
-        candidate = draw(EVERY_FORM, suggest, 10)
-        params = suggest.params
+    for candidate, params in points(EVERY_FORM, 3, 200):
         sscp = params["network.stages.0.family"] == "sscp"
         assert ("network.stages.0.width" in params) == sscp
-        assert ("network.stages.0.grn" in params) == (not sscp)
-        assert ("network.stages.1.expansion" in params) == (params.get("network.stages.0.grn") is True)
+        assert ("network.stages.0.attachment" in params) == (not sscp)
+        assert ("network.stages.1.expansion" in params) == (params.get("network.stages.0.attachment") == "se")
         pruned = round(candidate.pruning.ratio, 9) in (0.2, 0.6)
         assert ("pruning.start" in params) == pruned
         assert pruned or candidate.pruning.start == 0.3
@@ -114,19 +117,14 @@ def test_a_parameter_is_absent_where_its_condition_does_not_hold() -> None:
 
 
 def test_the_order_of_asking_is_always_the_same() -> None:
-    orders = []
-    for _ in range(2):
-        suggest = RandomSuggest(np.random.default_rng(5))
-        draw(STUDENT, suggest, 10)
-        orders.append(list(suggest.params.items()))
+    orders = [[list(params.items()) for _, params in points(STUDENT, 5, 3)] for _ in range(2)]
     assert orders[0] == orders[1]
 
 
 def test_a_record_of_another_space_is_refused() -> None:
-    suggest = RandomSuggest(np.random.default_rng(0))
-    draw(STUDENT, suggest, 10)
+    ((_, params),) = points(STUDENT, 0, 1)
     with pytest.raises(AscSearchError, match=r"network\.base was 8, the space has 16 to 64, step 8"):
-        draw(STUDENT, FixedSuggest({**suggest.params, "network.base": 8}), 10)
+        draw(STUDENT, FixedSuggest({**params, "network.base": 8}), 10)
     with pytest.raises(AscSearchError, match=r"frontend\.hop is not among the recorded"):
         draw(STUDENT, FixedSuggest({}), 10)
 

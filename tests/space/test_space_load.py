@@ -10,7 +10,7 @@ import pytest
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Family, Option, registry
 from asc_search.nets.blocks.sscp import FAMILIES
-from asc_search.nets.systems import mobile
+from asc_search.nets.plan import mobile
 from asc_search.space import schema
 from asc_search.space.candidate import Pruning, Training
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset
@@ -112,15 +112,15 @@ training:
 
 
 def test_an_option_exists_only_where_a_family_that_offers_it_is_drawn() -> None:
-    text = NETWORK.replace("{family: cp, depth: 1}", "{family: {choice: [cp, sscp]}, depth: 1, grn: true}")
+    text = NETWORK.replace("{family: cp, depth: 1}", "{family: {choice: [cp, sscp]}, depth: 1, fusion: serial}")
     space = loads(text)
-    (grn,) = [parameter for parameter in space.parameters if parameter.name.endswith("grn")]
-    assert grn.condition == "network.stages.0.family = cp"
+    (fusion,) = [parameter for parameter in space.parameters if parameter.name.endswith("fusion")]
+    assert fusion.condition == "network.stages.0.family = sscp"
     cp, sscp = (
         draw(space, FixedSuggest({"network.stages.0.family": name}), 10).network.layers[1] for name in ("cp", "sscp")
     )
-    assert cp.options["grn"] is True
-    assert "grn" not in sscp.options
+    assert sscp.options["fusion"] == "serial"
+    assert "fusion" not in cp.options
 
 
 def test_a_new_family_is_known_by_its_registration_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,12 +180,12 @@ NETWORKS = [
     (
         "network:\n  stem: cp\n  base: 32\n" + STAGE + "      expnsion: 2\n",
         "7: network.stages.0.expnsion",
-        ["unknown key", "cp offers expansion, grn", "sscp offers expansion", "did you mean 'expansion'?"],
+        ["unknown key", "cp offers expansion, attachment", "sscp offers expansion", "did you mean 'expansion'?"],
     ),
     (
-        "network:\n  stem: cp\n  base: 32\n  stages:\n    - {family: sscp, depth: 1, grn: true}\n",
-        "5: network.stages.0.grn",
-        ["is an option of cp", "here sscp offers expansion"],
+        "network:\n  stem: cp\n  base: 32\n  stages:\n    - {family: cp, depth: 1, fusion: serial}\n",
+        "5: network.stages.0.fusion",
+        ["is an option of sscp", "here cp offers expansion"],
     ),
     (
         "network:\n  stem: cp\n  base: 32\n" + STAGE + "      expansion: {float: [0.5, 4]}\n",
@@ -193,9 +193,29 @@ NETWORKS = [
         ["0.5 is not allowed", "from 1 to 8"],
     ),
     (
-        "network:\n  stem: cp\n  base: 32\n" + STAGE + "      grn: {value: 1, when: {family: cp}}\n",
-        "7: network.stages.0.grn.value",
-        ["1 is not allowed", "true or false"],
+        "network:\n  stem: cp\n  base: 32\n" + STAGE + "      attachment: {value: 1, when: {family: cp}}\n",
+        "7: network.stages.0.attachment.value",
+        ["1 is not allowed", "one of none, se"],
+    ),
+    (
+        "network:\n  stem: cp\n  stem_fusion: serial\n  base: 32\n" + STAGE,
+        "3: network.stem_fusion",
+        ["is an option of sscp_stem", "cp_stem offers no options"],
+    ),
+    (
+        "network:\n  stem: cp\n  head: liner\n  base: 32\n" + STAGE,
+        "3: network.head",
+        ["conv_head", "did you mean 'linear'?"],
+    ),
+    (
+        "network:\n  stem: cp\n  head: {choice: [conv, linear]}\n  head_hidden: {int: [-1, 8]}\n  base: 32\n" + STAGE,
+        "4: network.head_hidden.int.0",
+        ["-1 is not allowed", "from 0 to 4096"],
+    ),
+    (
+        "network:\n  stem: cp\n  base: 32\n" + STAGE + "      attachment: eca\npruning: {ratio: 0.5}\n",
+        "8: pruning.ratio",
+        ["with eca of network.stages.0.attachment", "cannot be pruned"],
     ),
 ]
 

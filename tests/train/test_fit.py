@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asc_search.errors import DivergedError
-from asc_search.nets.systems import mobile
+from asc_search.nets.plan import mobile
 from asc_search.train import checkpoint
 from asc_search.train.fit import Recipe, TrainState, fit, restore, start
 from asc_search.train.losses import Batch, cross_entropy

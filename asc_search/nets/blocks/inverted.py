@@ -1,4 +1,4 @@
-"""The inverted residual both mobile families share: expand 1x1, a spatial middle, project 1x1, shortcut, ReLU."""
+"""The inverted residual the mobile families share: expand 1x1, a spatial middle, project 1x1, shortcut, ReLU."""
 
 from __future__ import annotations
 
@@ -8,58 +8,70 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from asc_search.nets.blocks.common import conv_bn_layers, round_width, shortcut
-from asc_search.nets.blocks.registry import Option
-from asc_search.nets.cost import Cost, Shape, conv_bn
+from asc_search.nets.blocks import attachment
+from asc_search.nets.blocks.common import conv_bn_layers, round_width, same_width
+from asc_search.nets.blocks.registry import Option, Place
+from asc_search.nets.cost import Shape
+from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
 
-EXPANSION = Option("float", 2.1, "expanded width over input width, rounded to a multiple of 8", low=1.0, high=8.0)
+OPTIONS = {
+    "expansion": Option("float", 2.1, "expanded width over input width, rounded to a multiple of 8", low=1.0, high=8.0),
+    **attachment.OPTIONS,
+}
 
 
 class InvertedResidual(nn.Module):
-    """Expand, ``middle``, project, add the shortcut, optional ``norm``, ReLU.
+    """Expand, ``middle``, project, add the shortcut, attachment, ReLU.
 
-    Input (batch, inp, freq, time) -> output (batch, out, freq', time').
+    Input (batch, inp, freq, time) -> output (batch, out, freq', time'). The shortcut is the identity, or 3x3 average
+    pooling with the block's stride.
     """
 
-    def __init__(self, layer: LayerSpec, inp: int, middle: nn.Module, norm: nn.Module | None = None) -> None:
+    def __init__(self, layer: LayerSpec, inp: int, middle: nn.Module) -> None:
         super().__init__()
         hidden = int(layer.options["hidden"])
-        self.expand = nn.Sequential(*conv_bn_layers(inp, hidden, (1, 1)))
+        self.expand = nn.Sequential(*conv_bn_layers(inp, hidden))
         self.middle = middle
-        self.project = nn.Sequential(*conv_bn_layers(hidden, layer.out, (1, 1), act=False))
-        self.shortcut = shortcut(inp, layer.out, layer.stride)
-        self.norm = norm
+        self.project = nn.Sequential(*conv_bn_layers(hidden, layer.out, act="none"))
+        self.shortcut: nn.Module | None = None
+        if layer.options["shortcut"]:
+            self.shortcut = nn.Identity() if layer.stride == (1, 1) else nn.AvgPool2d(3, layer.stride, padding=1)
+        self.attachment = attachment.build(layer, layer.out)
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.project(self.middle(self.expand(x)))
         if self.shortcut is not None:
             y = y + self.shortcut(x)
-        return self.act(y if self.norm is None else self.norm(y))
+        return self.act(self.attachment(y))
 
 
-def plan(name: str) -> Callable[[int, int, tuple[int, int], Mapping[str, Scalar]], LayerSpec]:
-    """Planner of an inverted-residual family: the expansion ratio becomes the explicit width ``hidden``."""
+def plan(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
+    """Explicit options: the expanded width ``hidden``, and a ``shortcut`` where the width stays."""
+    return {
+        "hidden": round_width(inp * options["expansion"]),
+        "shortcut": same_width(inp, out),
+        **attachment.plan(out, options),
+    }
 
-    def planned(inp: int, out: int, stride: tuple[int, int], options: Mapping[str, Scalar]) -> LayerSpec:
-        kept = {key: value for key, value in options.items() if key != "expansion"}
-        return LayerSpec(name, out, stride, {**kept, "hidden": round_width(inp * float(options["expansion"]))})
 
-    return planned
+def price(layer: LayerSpec, ledger: Ledger, x: Map, middle: Callable[[LayerSpec, Ledger, Map], Map]) -> Map:
+    """P = ci*e + e*co + 2e + 2co plus the middle's and the attachment's."""
+    y = ledger.conv("expand", x, layer.options["hidden"])
+    y = ledger.conv("project", middle(layer, ledger, y), layer.out)
+    if layer.options["shortcut"]:
+        short = x if layer.stride == (1, 1) else ledger.pool("shortcut", x, (3, 3), layer.stride, (1, 1))
+        y = ledger.add("add", y, short)
+    return attachment.price(layer, ledger, y)
 
 
-def price_frame(
-    layer: LayerSpec, shape: Shape, middle: Callable[[LayerSpec, Shape], tuple[Cost, Shape]]
-) -> tuple[Cost, Shape]:
-    """Price of expand + ``middle`` + project; P = ci*e + e*co + 2e + 2co plus the middle's."""
-    expand, inner = conv_bn("expand", shape, int(layer.options["hidden"]), (1, 1))
-    spatial, inner = middle(layer, inner)
-    project, out = conv_bn("project", inner, layer.out, (1, 1))
-    return expand + spatial + project, out
+def build(layer: LayerSpec, shape: Shape, middle: nn.Module) -> nn.Module:
+    """The module around ``middle``."""
+    return InvertedResidual(layer, shape[0], middle)
 
 
 def shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
     """The block with every width mapped through ``keep``."""
-    options = {**layer.options, "hidden": keep(int(layer.options["hidden"]))}
+    options = {**attachment.shrink(layer, keep), "hidden": keep(layer.options["hidden"])}
     return replace(layer, out=keep(layer.out), options=options)

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import nn
 
 from asc_search.errors import NetworkError
-from asc_search.nets.cost import Cost, Shape
+from asc_search.nets.ledger import Map
 from asc_search.nets.spec import LayerSpec, Scalar
 
 
@@ -41,27 +41,68 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where in the network a block stands: its stage, its index there, and whether it is the stage's last."""
+
+    stage: int = 0
+    block: int = 0
+    last: bool = True
+
+
+def one_input(layer: LayerSpec) -> int:
+    """The layer reads the map before it, and no other."""
+    return 1
+
+
+@dataclass(frozen=True)
 class Family:
     """A layer family: what a space may vary, and its spec, price, module and pruned form side by side.
 
-    * ``plan(in_channels, out, stride, options)`` turns drawn options (ratios) into a LayerSpec with explicit widths.
-    * ``price(layer, shape)`` gives the closed-form Cost and the output shape (channel, freq, time).
-    * ``build(layer, in_channels)`` gives the module; parameters and MACs equal the price.
+    * ``plan(inp, out, options, place)`` turns drawn options (ratios, switches) into the explicit options of a LayerSpec.
+    * ``price(layer, ledger, *maps)`` runs the maps the layer reads through the ledger and returns its output map.
+    * ``build(layer, *shapes)`` gives the module, called with the same maps; parameters and MACs equal the price.
     * ``shrink(layer, keep)`` maps every width through ``keep`` (None: the family cannot be pruned).
+
+    ``fixed`` names option values with which its widths cannot be pruned. ``taps(layer)`` tells how many of the last maps
+    a head reads, at most ``most_taps``. In ``plan``, ``price`` and ``shrink`` widths and numbers without ``choices`` may
+    be integer or float arrays; whatever is branched on (switches, choices, strides, inp == out, place) is one value for a
+    whole array.
     """
 
     name: str
     role: Literal["stem", "block", "head"]
     doc: str
     options: Mapping[str, Option]
-    plan: Callable[[int, int, tuple[int, int], Mapping[str, Scalar]], LayerSpec]
-    price: Callable[[LayerSpec, Shape], tuple[Cost, Shape]]
-    build: Callable[[LayerSpec, int], nn.Module]
+    plan: Callable[[int, int, Mapping[str, Scalar], Place], dict[str, Scalar]]
+    price: Callable[..., Map]
+    build: Callable[..., nn.Module]
     shrink: Callable[[LayerSpec, Callable[[int], int]], LayerSpec] | None = None
+    fixed: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    taps: Callable[[LayerSpec], int] = one_input
+    most_taps: int = 1
     defaults: Mapping[str, Scalar] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "defaults", {name: option.default for name, option in self.options.items()})
+
+    def layer(
+        self, inp: int, out: int, stride: tuple[int, int] = (1, 1), place: Place = Place(), **options: Scalar
+    ) -> LayerSpec:
+        """The LayerSpec of this family for drawn ``options``; those not named are at their defaults.
+
+        Raises:
+            NetworkError: a value that its option does not allow.
+        """
+        for key, value in options.items():
+            if key in self.options and not hasattr(value, "shape") and (what := self.options[key].problem(value)):
+                raise NetworkError(f"{self.name}: {key}: {what}")
+        return LayerSpec(self.name, out, stride, self.plan(inp, out, {**self.defaults, **options}, place))
+
+    def prunable(self, layer: LayerSpec) -> bool:
+        """Whether the widths of ``layer`` can be pruned, with an output equal to that of zeroed channels."""
+        return self.shrink is not None and not any(
+            layer.options.get(key) in values for key, values in self.fixed.items()
+        )
 
 
 _FAMILIES: dict[str, Family] = {}

@@ -1,0 +1,205 @@
+"""Pricing many points of a space at once, by the formulas that price one: the blocks' own, on arrays of widths.
+
+Points are grouped by what their families branch on (family, switches, strides, place); within a group a layer is priced
+for all points in one pass. No candidate, spec or module is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from asc_search.nets.blocks import Family, Place, families
+from asc_search.nets.blocks.common import whole
+from asc_search.nets.cost import BYTES_PER_WEIGHT
+from asc_search.nets.ledger import Ledger, Map, Pair
+from asc_search.nets.plan import stage_width
+from asc_search.space.columns import Column, Columns
+from asc_search.space.draw import STRIDE_PAIRS
+from asc_search.space.space import Budget, Space
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of n points, each (n,): params, NeSsi MACs a window and a second, conv + linear MACs a window, bytes as stored.
+
+    ``buildable`` is where there is such a network, ``fits`` where it is within the budget besides; other numbers have a
+    meaning only where it is buildable.
+    """
+
+    params: np.ndarray
+    macs: np.ndarray
+    macs_per_second: np.ndarray
+    conv_linear_macs: np.ndarray
+    weight_bytes: np.ndarray
+    buildable: np.ndarray
+    fits: np.ndarray
+
+
+class ArrayLedger(Ledger):
+    """A ledger for many networks of one kind: sizes are arrays, and what is refused is noted in ``valid`` (n,)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__((1, 1, 1))
+        self.valid = np.ones(count, bool)
+
+    def require(self, holds: Any, what: str, *values: Any) -> None:
+        self.valid &= holds
+
+    def _note(self, name: str, reads: Any, made: Map, costs: tuple = (0, 0, 0), view: bool = False) -> Map:
+        self.require((made.channels >= 1) & (made.freq >= 1) & (made.time >= 1), "")
+        params, macs, conv_linear_macs = costs
+        self.params = self.params + params
+        self.macs = self.macs + macs
+        self.conv_linear_macs = self.conv_linear_macs + conv_linear_macs
+        return made
+
+    def _window(self, made: Map, x: Map, extent: Pair, stride: Pair) -> Map:
+        return made
+
+
+class _Batch:
+    """n networks under way: their last maps and what they cost so far."""
+
+    def __init__(self, shape: tuple[np.ndarray, np.ndarray, np.ndarray], kept: np.ndarray, taps: int) -> None:
+        count = len(kept)
+        # maps[0] is the last one, maps[1] the one before, ...: (channel, freq, time) x n each.
+        self.maps = [np.stack(shape) for _ in range(taps)]
+        self.made = np.zeros(count, np.int64)
+        self.kept = kept
+        self.planned = shape[0].copy()
+        self.params, self.macs, self.conv_linear_macs = (np.zeros(count, np.int64) for _ in range(3))
+        self.valid = np.ones(count, bool)
+
+    def add(self, kind: Family, rows: np.ndarray, out: np.ndarray, stride: Pair, place: Place, options: dict) -> None:
+        """The next layer of the networks ``rows``, all of one kind; ``out`` (rows,) is its width before pruning."""
+        layer = kind.layer(self.planned[rows], out, stride, place, **options)
+        ledger, kept = ArrayLedger(len(rows)), self.kept[rows]
+        if (kept < 1).any():
+            if kind.prunable(layer):
+                layer = kind.shrink(layer, lambda width: _keep(ledger, width, kept))
+            else:
+                ledger.require(kept == 1, "cannot be pruned")
+        taps = kind.taps(layer)
+        ledger.require((taps == 1) | (taps <= self.made[rows]), "reads blocks that are not there")
+        reads = [Map(*self.maps[min(tap, len(self.maps) - 1)][:, rows]) for tap in reversed(range(taps))]
+        made = kind.price(layer, ledger, *reads)
+        for older in range(len(self.maps) - 1, 0, -1):
+            self.maps[older][:, rows] = self.maps[older - 1][:, rows]
+        for axis, size in enumerate(made.shape):
+            self.maps[0][axis, rows] = size
+        self.made[rows] += 1
+        self.planned[rows] = out
+        self.params[rows] += ledger.params
+        self.macs[rows] += ledger.macs
+        self.conv_linear_macs[rows] += ledger.conv_linear_macs
+        self.valid[rows] &= ledger.valid
+
+
+def price_columns(space: Space, columns: Columns, classes: int, budget: Budget | None = None) -> Prices:
+    """The price of every point of ``columns`` for ``classes`` classes, and whether it is within ``budget`` (the space's)."""
+    budget = budget or space.budget
+    numbers = {name: columns[f"frontend.{name}"].numbers() for name in ("rate_hz", "hop", "mels", "seconds")}
+    samples = np.rint(numbers["rate_hz"] * numbers["seconds"]).astype(np.int64)
+    count = len(samples)
+    ratio = columns["pruning.ratio"].numbers().astype(float)
+    shape = (np.ones(count, np.int64), numbers["mels"].astype(np.int64), 1 + samples // numbers["hop"])
+    everyone = np.arange(count)
+    base, multiplier = columns["network.base"].numbers(), columns["network.multiplier"].numbers()
+    heads = families("head")
+    taps = max(heads[name].most_taps for name in columns["network.head"].table)
+    batch = _Batch(shape, 1 - ratio, taps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        stem = _Layer(columns, "network.stem", "network.stem_", "stem", space.ends["stem"], "network.stem_stride")
+        stem.add(batch, everyone, base, Place())
+        for number, given in enumerate(space.stages):
+            path = f"network.stages.{number}."
+            block = _Layer(columns, f"{path}family", path, "block", given, f"{path}stride")
+            width = columns[f"{path}width"]
+            out = np.where(width.missing, stage_width(base, multiplier, number), width.numbers(0))
+            depth = columns[f"{path}depth"].numbers()
+            at_first = columns[f"{path}stride_at"].among(("first",))
+            for index in range(int(depth.max())):
+                for last in (False, True):
+                    rows = np.flatnonzero((depth - 1 == index) if last else (depth - 1 > index))
+                    strided = np.where(at_first[rows], index == 0, last)
+                    for with_stride in (False, True):
+                        block.add(batch, rows[strided == with_stride], out, Place(number, index, last), with_stride)
+        head = _Layer(columns, "network.head", "network.head_", "head", space.ends["head"], None)
+        head.add(batch, everyone, np.full(count, classes), Place())
+    kinds = columns["weight_type"]
+    size = np.array([BYTES_PER_WEIGHT[kind] for kind in kinds.table])[kinds.values]
+    per_second = Fraction(1) / Fraction(str(columns["frontend.seconds"].numbers()[0]))
+    a_second = -(-batch.macs * per_second.numerator // per_second.denominator)
+    weight_bytes = batch.params * size
+    fits = batch.valid & (a_second <= budget.macs) & (weight_bytes <= budget.weight_bytes)
+    return Prices(batch.params, batch.macs, a_second, batch.conv_linear_macs, weight_bytes, batch.valid, fits)
+
+
+class _Layer:
+    """A layer of the space: which family, options and stride each point has there."""
+
+    def __init__(
+        self, columns: Columns, family: str, prefix: str, role: str, given: tuple[str, ...], stride: str | None
+    ) -> None:
+        self._family = columns[family]
+        self._members = families(role)
+        self._options: Mapping[str, Column] = {key: columns[prefix + key] for key in given}
+        self._stride = columns[stride] if stride is not None else None
+
+    def add(self, batch: _Batch, rows: np.ndarray, out: np.ndarray, place: Place, strided: bool = True) -> None:
+        """Add this layer to the networks ``rows``; ``out`` (n,) is its width in all networks."""
+        for code, name in enumerate(self._family.table):
+            mine = rows[self._family.values[rows] == code]
+            if not len(mine):
+                continue
+            kind = self._members[name]
+            numbers = {key: self._numbers(kind, key, mine) for key in kind.options if self._is_number(kind, key)}
+            for group, options, stride in self._groups(kind, mine, batch.planned[mine] == out[mine], numbers, strided):
+                batch.add(kind, mine[group], out[mine[group]], stride, place, options)
+
+    def _is_number(self, kind: Family, key: str) -> bool:
+        option = kind.options[key]
+        return option.kind in ("int", "float") and option.choices is None and key in self._options
+
+    def _numbers(self, kind: Family, key: str, rows: np.ndarray) -> np.ndarray:
+        return self._options[key].numbers(kind.defaults[key])[rows]
+
+    def _groups(
+        self, kind: Family, rows: np.ndarray, same: np.ndarray, numbers: Mapping[str, np.ndarray], strided: bool
+    ) -> Iterator[tuple[np.ndarray, dict, Pair]]:
+        """Indices into ``rows`` that agree in all that ``kind`` branches on, with their options and stride."""
+        key, parts = same.astype(np.int64), []
+        for option in kind.options:
+            if option in numbers:
+                if kind.options[option].low == 0:
+                    key = key * 2 + (numbers[option] == 0)
+            elif option in self._options:
+                column = self._options[option]
+                parts.append((option, column))
+                key = key * len(column.table) + column.values[rows]
+        steps = self._stride if strided else None
+        if steps is not None:
+            key = key * len(steps.table) + steps.values[rows]
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        for index, group in enumerate(np.split(order, np.cumsum(np.bincount(inverse))[:-1])):
+            example = rows[first[index]]
+            options: dict[str, Any] = {name: values[group] for name, values in numbers.items()}
+            for option, column in parts:
+                value = column.table[column.values[example]]
+                if value is not None:
+                    options[option] = value
+            stride = (1, 1) if steps is None else STRIDE_PAIRS[steps.table[steps.values[example]]]
+            yield group, options, stride
+
+
+def _keep(ledger: ArrayLedger, width: Any, kept: np.ndarray) -> np.ndarray:
+    """Channels left after pruning, as ``Candidate.kept`` has them; 1 where none is, which ``ledger`` is told."""
+    left = whole(width * kept)
+    ledger.require(left >= 1, "nothing is left")
+    return np.maximum(left, 1)  # a 0 would mean "no such layer" for the whole array

@@ -1,0 +1,68 @@
+"""Many points at once: prices equal those of the candidates one by one, and draws are what a record gives back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import TINY_SPACE
+
+from asc_search.bench.mixed import mixed_space
+from asc_search.nets.blocks import families
+from asc_search.oracle.batch import price_columns
+from asc_search.oracle.budget import assess, macs_per_second
+from asc_search.space.columns import draw_columns, recorded
+from asc_search.space.draw import FixedSuggest, draw
+from asc_search.space.load import load, loads
+from asc_search.space.space import Space
+
+SPACES = Path(__file__).resolve().parents[2] / "spaces"
+COUNT = 400
+
+
+def spaces() -> dict[str, Space]:
+    """All spaces there are, a tiny one, and the one over every family."""
+    files = {path.stem: load(path) for path in sorted(SPACES.glob("*.yaml"))}
+    return {**files, "tiny": loads(TINY_SPACE), "mixed": mixed_space()}
+
+
+@pytest.mark.parametrize("name", list(spaces()))
+def test_many_are_priced_as_one_is(name: str) -> None:
+    space = spaces()[name]
+    columns = draw_columns(space, np.random.default_rng(0), COUNT)
+    prices = price_columns(space, columns, 10)
+    for index in range(COUNT):
+        candidate = draw(space, FixedSuggest(recorded(space, columns, index)), 10)
+        alone = assess(candidate, space.budget)
+        assert prices.buildable[index] == (alone.cost is not None), candidate.describe()
+        assert prices.fits[index] == alone.verdict.fits
+        if alone.cost is None:
+            continue
+        together = (prices.params[index], prices.macs[index], prices.conv_linear_macs[index])
+        assert together == (alone.cost.params, alone.cost.macs, alone.cost.conv_linear_macs), candidate.describe()
+        assert prices.weight_bytes[index] == alone.cost.weight_bytes(candidate.weight_type)
+        assert prices.macs_per_second[index] == macs_per_second(alone.cost.macs, candidate.frontend.seconds)
+
+
+def test_the_mixed_space_draws_every_family() -> None:
+    space = mixed_space()
+    drawn = {layer.family for index in range(3) for layer in _layers(space, index)}
+    assert drawn == {name for role in ("stem", "block", "head") for name in families(role)}
+
+
+def _layers(space: Space, seed: int) -> list:
+    columns = draw_columns(space, np.random.default_rng(seed), 200)
+    return [
+        layer
+        for index in range(200)
+        for layer in draw(space, FixedSuggest(recorded(space, columns, index)), 10).network.layers
+    ]
+
+
+def test_windows_that_are_no_second_long_are_judged_by_the_second() -> None:
+    space = loads(TINY_SPACE.replace("mels: 32,", "mels: 32, seconds: 0.3,"))
+    columns = draw_columns(space, np.random.default_rng(0), 50)
+    prices = price_columns(space, columns, 10)
+    assert [macs_per_second(int(macs), 0.3) for macs in prices.macs] == prices.macs_per_second.tolist()
+    assert ((prices.macs_per_second <= 400_000) & (prices.weight_bytes <= 128_000)).tolist() == prices.fits.tolist()
