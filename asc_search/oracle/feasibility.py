@@ -90,9 +90,8 @@ class Feasibility:
         low, high = self.interval
         lines = [f"{self.share:.2%} of {self.draws:,} random points fit (95 % interval {low:.2%} to {high:.2%})"]
         if self.unbuildable:
-            lines.append(
-                f"{self.unbuildable / self.draws:.1%} have no valid network: a map becomes empty, or a width or map does not divide as a family needs"
-            )
+            why = "a map becomes empty, or a width or a map does not divide as a family needs"
+            lines.append(f"{self.unbuildable / self.draws:.1%} have no valid network: {why}")
         if self.macs:
             for name, values, limit in (
                 ("MACs per second", self.macs, self.budget.macs),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as nnf
@@ -13,11 +12,10 @@ from torch import nn
 
 from asc_search.errors import NetworkError
 from asc_search.nets.blocks import family
-from asc_search.nets.ledger import Ledger, Map
+from asc_search.nets.ledger import Ledger
 from asc_search.nets.network import build, price
 from asc_search.nets.spec import LayerSpec, NetSpec
 from asc_search.nets.systems.dsmn import dsmn_1, dsmn_2, dsmn_3, dsmn_4
-from asc_search.oracle.batch import ArrayLedger
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -165,19 +163,3 @@ def test_split_needs_two_bins():
         NetworkError, match=r"layer 1 \(dssdb_seg\): its input has 1 frequency bins; it needs 2 or more"
     ):
         price(network_of(family("dssdb_seg").layer(8, 8), (8, 1, 8)))
-
-
-@pytest.mark.parametrize("name", BLOCKS)
-@pytest.mark.parametrize("attachment", ["eca", "se"])
-def test_arrays_of_widths_are_priced_as_single_ones(name, attachment):
-    inp, out, freq = np.array([4, 10, 32]), np.array([8, 3, 24]), np.array([64, 9, 40])
-    block, ledger = family(name), ArrayLedger(3)
-    layer = block.layer(inp, out, (1, 2), attachment=attachment)
-    made = block.price(layer, ledger, Map(inp, freq, np.array([12, 7, 2])))
-    assert ledger.valid.all()
-    for index, time in enumerate((12, 7, 2)):
-        single = Ledger((int(inp[index]), int(freq[index]), time))
-        one = block.layer(int(inp[index]), int(out[index]), (1, 2), attachment=attachment)
-        shape = block.price(one, single, single.input).shape
-        assert (ledger.params[index], ledger.macs[index]) == (single.params, single.macs)
-        assert tuple(size[index] for size in made.shape) == shape

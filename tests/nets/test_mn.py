@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import torchinfo
@@ -28,13 +27,6 @@ with warnings.catch_warnings():
 
 def kept(ratio: float) -> Callable[[int], int]:
     return lambda width: int(width * (1 - ratio))
-
-
-class Many(Ledger):
-    """A ledger for arrays of widths."""
-
-    def require(self, holds: object, what: str, *values: object) -> None:
-        assert np.all(holds), what
 
 
 def alone(layer: LayerSpec, shape: Shape, ledger_of: type[Ledger] = Ledger) -> Cost:
@@ -106,20 +98,6 @@ def test_block_follows_the_published_formula(stride: tuple[int, int], expand: bo
     assert (layer.options["hidden"], layer.options["squeeze"]) == (e, s)
     assert cost.params == first + kernel**2 * e + e * out + norms + gate
     assert cost.macs == first * before + (kernel**2 * e + e * out) * after + norms + gate
-
-
-def test_thousands_of_widths_are_priced_at_once() -> None:
-    rng = np.random.default_rng(0)
-    inp, out, expansion = rng.integers(4, 90, 500), rng.integers(100, 190, 500), rng.uniform(1, 6, 500)
-    for expand in (True, False):
-        options = {"expand": expand, "kernel": 5, "reduction": 3}
-        layer = family("mn").layer(inp, out, (2, 1), expansion=expansion, **options)
-        cost = alone(layer, (inp, 33, 20), Many)
-        for index in range(0, 500, 25):
-            one = family("mn").layer(int(inp[index]), int(out[index]), (2, 1), expansion=expansion[index], **options)
-            single = alone(one, (int(inp[index]), 33, 20))
-            found = (cost.params[index], cost.macs[index], cost.conv_linear_macs[index])
-            assert found == (single.params, single.macs, single.conv_linear_macs)
 
 
 def test_without_expansion_the_widths_must_agree() -> None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as nnf
 import torchinfo
 from torch import nn
 
-from asc_search.compress.prune import prune_to
 from asc_search.errors import NetworkError
 from asc_search.nets.blocks import Place, family
 from asc_search.nets.blocks.rfr import rho_kernels
-from asc_search.nets.ledger import Ledger, Map
+from asc_search.nets.ledger import Ledger
 from asc_search.nets.network import build, price, shrink
 from asc_search.nets.plan import End, Stage, assemble
 from asc_search.nets.spec import LayerSpec, NetSpec
 from asc_search.nets.systems.rfr import SYSTEMS, cp_resnet_2022, serfr
-from asc_search.oracle.batch import ArrayLedger
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -249,28 +246,6 @@ def test_serfr_is_the_table_written_out(ci, co):
     torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("block", ["rfr", "serfr"])
-@pytest.mark.parametrize("attachment", ["none", "se"])
-@pytest.mark.parametrize("ratio", [0.25, 0.5])
-def test_removing_silenced_channels_changes_nothing(block, attachment, ratio):
-    """Silence the last channels first, at both ends: they are the least, so removing them must keep the output."""
-    torch.manual_seed(0)
-    source = small(block, {"attachment": attachment, "reduction": 4, "bottleneck": 2}, 16)
-    target = shrink(source, lambda width: max(1, int(width * (1 - ratio))))
-    network = awakened(build(source))
-    with torch.no_grad():
-        for (name, parameter), less in zip(network.named_parameters(), build(target).parameters(), strict=True):
-            if not name.startswith(f"{len(network) - 1}."):
-                parameter[len(less) :] = 0
-            if parameter.dim() == 4:
-                parameter[:, less.shape[1] :] = 0
-    x = torch.randn(4, *source.input)
-    before = network(x)
-    after = prune_to(network, source, target, ratio).eval()(x)
-    assert before.std() > 1e-3
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize(("option", "value"), [("groups", 2), ("groups", 4), ("attachment", "grn")])
 def test_groups_and_gates_across_channels_forbid_pruning(option, value):
     spec = small("rfr", {option: value})
@@ -291,38 +266,6 @@ def test_groups_that_do_not_divide_are_refused_with_the_layer():
 def test_input_too_small_is_refused_with_the_layer():
     with pytest.raises(NetworkError, match=r"layer 3 \(serfr\): pool would give 32 channels on a map of 8x0"):
         price(serfr().with_input((1, 192, 14)))
-
-
-@pytest.mark.parametrize("block", ["rfr", "serfr"])
-def test_every_parameter_is_trained(block):
-    torch.manual_seed(0)
-    network = build(small(block)).train()
-    nnf.cross_entropy(network(torch.randn(4, 2, 33, 29)), torch.zeros(4, dtype=torch.long)).backward()
-    assert not [key for key, value in network.named_parameters() if value.grad is None]
-    assert all(torch.isfinite(value.grad).all() for value in network.parameters())
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("rfr", {"attachment": "se", "bottleneck": 4}),
-        ("rfr", {"groups": 4}),
-        ("serfr", {"kernel": 3}),
-        ("rfr_stem", {"kernel": 5, "padding": 1}),
-    ],
-)
-def test_arrays_of_widths_are_priced_as_single_ones(name, options):
-    inp, out = np.array([4, 12, 32, 20]), np.array([8, 4, 24, 3])
-    freq, time = np.array([64, 9, 40, 30]), np.array([12, 17, 30, 1])
-    block, ledger = family(name), ArrayLedger(4)
-    made = block.price(block.layer(inp, out, (2, 2), **options), ledger, Map(inp, freq, time))
-    assert list(ledger.valid) == [True, True, True, False]  # one frame cannot be pooled by two
-    for index in range(3):
-        single = Ledger((int(inp[index]), int(freq[index]), int(time[index])))
-        one = block.layer(int(inp[index]), int(out[index]), (2, 2), **options)
-        shape = block.price(one, single, single.input).shape
-        assert (ledger.params[index], ledger.macs[index]) == (single.params, single.macs)
-        assert tuple(size[index] for size in made.shape) == shape
 
 
 def test_unknown_reading_lists_the_known():

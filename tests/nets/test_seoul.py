@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as nnf
 import torchinfo
 from torch import nn
 
-from asc_search.compress.prune import prune_to
 from asc_search.errors import NetworkError
 from asc_search.nets.blocks import family
-from asc_search.nets.ledger import Ledger, Map
+from asc_search.nets.ledger import Ledger
 from asc_search.nets.network import build, price, shrink
 from asc_search.nets.plan import End, Stage, assemble
 from asc_search.nets.spec import NetSpec
 from asc_search.nets.systems.seoul import seoul_mel, seoul_raw
-from asc_search.oracle.batch import ArrayLedger
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -167,40 +164,10 @@ def test_mel_network_is_the_reference_text_written_out():
     torch.testing.assert_close(network(x), output(y.mean((2, 3))), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("block", ["res1d", "res2d"])
-@pytest.mark.parametrize("attachment", ["none", "se"])
-@pytest.mark.parametrize("ratio", [0.25, 0.5])
-def test_removing_silenced_channels_changes_nothing(block, attachment, ratio):
-    """Silence the last channels first, at both ends: they are the least, so removing them must keep the output."""
-    torch.manual_seed(0)
-    source = small(block, 16, {"attachment": attachment, "reduction": 4})
-    target = shrink(source, lambda width: max(1, int(width * (1 - ratio))))
-    network = awakened(build(source))
-    with torch.no_grad():
-        for (name, parameter), less in zip(network.named_parameters(), build(target).parameters(), strict=True):
-            if not name.startswith(f"{len(network) - 1}."):
-                parameter[len(less) :] = 0
-            if parameter.dim() == 4:
-                parameter[:, less.shape[1] :] = 0
-    x = torch.randn(4, *source.input)
-    before = network(x)
-    after = prune_to(network, source, target, ratio).eval()(x)
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("attachment", ["eca", "grn"])
 def test_gates_across_channels_forbid_pruning(attachment):
     with pytest.raises(NetworkError, match=rf"layer 1 \(res2d\): with attachment {attachment} it cannot be pruned"):
         shrink(small("res2d", 8, {"attachment": attachment}), lambda width: width)
-
-
-@pytest.mark.parametrize("name", ["res1d", "res2d"])
-def test_every_parameter_is_trained(name):
-    torch.manual_seed(0)
-    network = build(small(name)).train()
-    nnf.cross_entropy(network(torch.randn(4, 2, 19, 65)), torch.zeros(4, dtype=torch.long)).backward()
-    assert not [key for key, value in network.named_parameters() if value.grad is None]
-    assert all(torch.isfinite(value.grad).all() for value in network.parameters())
 
 
 def test_stem_refuses_to_skip_samples():
@@ -212,19 +179,3 @@ def test_stem_refuses_to_skip_samples():
 def test_input_too_short_is_refused_with_the_layer():
     with pytest.raises(NetworkError, match=r"layer 7 \(res1d\): pool would give 128 channels on a map of 1x0"):
         price(RAW.with_input((2, 1, 20_000)))
-
-
-@pytest.mark.parametrize("name", ["res1d", "res2d", "res1d_stem", "res2d_stem"])
-def test_arrays_of_widths_are_priced_as_single_ones(name):
-    inp, out, freq = np.array([4, 9, 32]), np.array([8, 3, 24]), np.array([64, 9, 40])
-    block, ledger = family(name), ArrayLedger(3)
-    times = np.array([12, 17, 30])
-    options = {} if "attachment" not in block.options else {"attachment": "se"}
-    made = block.price(block.layer(inp, out, (2, 2), **options), ledger, Map(inp, freq, times))
-    assert ledger.valid.all()
-    for index in range(3):
-        single = Ledger((int(inp[index]), int(freq[index]), int(times[index])))
-        one = block.layer(int(inp[index]), int(out[index]), (2, 2), **options)
-        shape = block.price(one, single, single.input).shape
-        assert (ledger.params[index], ledger.macs[index]) == (single.params, single.macs)
-        assert tuple(size[index] for size in made.shape) == shape

@@ -6,12 +6,11 @@ Source: GZHU, BC-Res2Net, DCASE 2023 Task 1 report, with the team's code for lay
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import attachment
+from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.bc_common import (
     FrequencyNorm,
     SubSpectralNorm,
@@ -173,10 +172,6 @@ def _build_stem(layer: LayerSpec, shape: Shape) -> nn.Module:
     )
 
 
-def _shrink_stem(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    return replace(layer, out=keep(layer.out))
-
-
 def _plan_head(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
     """Explicit options: ``groups`` of about ``group_width`` channels each; widths of plans are multiples of 8, so it divides."""
     return {"groups": at_least(1, inp // options["group_width"]), "features": options["features"]}
@@ -216,7 +211,7 @@ FAMILIES = (
         plan=_plan_stem,
         price=_price_stem,
         build=_build_stem,
-        shrink=_shrink_stem,
+        shrink=stem.shrink_width,
     ),
     Family(
         name="bc_res2",

@@ -6,13 +6,12 @@ report has figures only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import attachment
+from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.pointwise import pointwise, price_pointwise
 from asc_search.nets.blocks.registry import Family, Option, Place
 from asc_search.nets.cost import Shape
@@ -159,10 +158,6 @@ def _build_stem(layer: LayerSpec, shape: Shape) -> nn.Module:
     return pointwise(shape[0], layer.out, layer.stride)
 
 
-def _shrink_stem(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    return replace(layer, out=keep(layer.out))
-
-
 FAMILIES = (
     Family(
         name="dssdb_stem",
@@ -172,7 +167,7 @@ FAMILIES = (
         plan=_plan_stem,
         price=_price_stem,
         build=_build_stem,
-        shrink=_shrink_stem,
+        shrink=stem.shrink_width,
     ),
     Family(
         name="dssdb",

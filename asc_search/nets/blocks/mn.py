@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import attachment
+from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.common import conv_bn_layers, round_width, same_width
 from asc_search.nets.blocks.registry import Family, Option, Place
 from asc_search.nets.cost import Shape
@@ -110,10 +110,6 @@ def _build_stem(layer: LayerSpec, shape: Shape) -> nn.Module:
     return nn.Sequential(*_conv(shape[0], layer.out, (3, 3), layer.stride, act="hard_swish"))
 
 
-def _shrink_stem(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    return replace(layer, out=keep(layer.out))
-
-
 FAMILIES = (
     Family(
         name="mn_stem",
@@ -123,7 +119,7 @@ FAMILIES = (
         plan=_plan_stem,
         price=_price_stem,
         build=_build_stem,
-        shrink=_shrink_stem,
+        shrink=stem.shrink_width,
     ),
     Family(
         name="mn",

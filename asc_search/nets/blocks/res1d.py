@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import attachment
+from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.common import activation, same_width
 from asc_search.nets.blocks.pointwise import pointwise, price_pointwise
 from asc_search.nets.blocks.registry import Family, Option, Place
@@ -82,11 +82,6 @@ def shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
     return replace(layer, out=keep(layer.out), options=attachment.shrink(layer, keep))
 
 
-def shrink_stem(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    """The stem with its width mapped through ``keep``."""
-    return replace(layer, out=keep(layer.out))
-
-
 def conv_bn(inp: int, out: int, kernel: Pair, stride: Pair = (1, 1), padding: Pair | None = None) -> list[nn.Module]:
     """Convolution with bias, padded by kernel // 2 unless told, and BatchNorm."""
     return [_conv(inp, out, kernel, stride, padding), nn.BatchNorm2d(out)]
@@ -138,7 +133,7 @@ FAMILIES = (
         plan=_plan_stem,
         price=_price_stem,
         build=_build_stem,
-        shrink=shrink_stem,
+        shrink=stem.shrink_width,
     ),
     Family(
         name="res1d",

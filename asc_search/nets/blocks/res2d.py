@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from asc_search.nets.blocks import attachment, res1d
+from asc_search.nets.blocks import attachment, res1d, stem
 from asc_search.nets.blocks.common import activation
 from asc_search.nets.blocks.registry import Family, Place
 from asc_search.nets.cost import Shape
@@ -58,7 +58,7 @@ FAMILIES = (
         plan=_plan_stem,
         price=_price_stem,
         build=_build_stem,
-        shrink=res1d.shrink_stem,
+        shrink=stem.shrink_width,
     ),
     Family(
         name="res2d",

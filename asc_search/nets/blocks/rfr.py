@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import attachment
+from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.common import at_least, conv_bn_layers, same_width
 from asc_search.nets.blocks.registry import Family, Option, Place
 from asc_search.nets.cost import Shape
@@ -196,10 +196,6 @@ def _build_stem(layer: LayerSpec, shape: Shape) -> nn.Module:
     )
 
 
-def _shrink_stem(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    return replace(layer, out=keep(layer.out))
-
-
 FAMILIES = (
     Family(
         name="rfr_stem",
@@ -214,7 +210,7 @@ FAMILIES = (
         plan=_plan_stem,
         price=_price_stem,
         build=_build_stem,
-        shrink=_shrink_stem,
+        shrink=stem.shrink_width,
     ),
     Family(
         name="rfr",

@@ -1,4 +1,4 @@
-"""What the two-convolution stems share: the inner width, a quarter of the output's."""
+"""What stems share: pruning of the only width, and an inner width of a quarter of the output's."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
     """The stem with both widths mapped through ``keep``."""
     options = {**layer.options, "inner": keep(layer.options["inner"])}
     return replace(layer, out=keep(layer.out), options=options)
+
+
+def shrink_width(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
+    """A stem that has no inner width, its output's mapped through ``keep``."""
+    return replace(layer, out=keep(layer.out))
