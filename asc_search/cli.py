@@ -134,13 +134,16 @@ def complexity(
     input_: Annotated[
         str | None, typer.Option("--input", help="Input channels,mels,frames, for example 1,256,65.")
     ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.01, max=3600, help="Seconds of audio in the input, where that is not clear.")
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Price a network: parameters, MACs, bytes and peak memory against the limits, from closed forms."""
     from asc_search.oracle.quote import print_quote, quote
 
-    quoted = quote(name, set_ or [], input_)
+    quoted = quote(name, set_ or [], input_, seconds)
     if as_json:
         print(json.dumps(quoted.to_json(layers)))
     else:

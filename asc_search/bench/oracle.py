@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 
 from asc_search.bench.bars import at_least, at_most, report
 from asc_search.bench.mixed import mixed_space
+from asc_search.errors import AscSearchError
 from asc_search.nets.network import build
 from asc_search.oracle.batch import Prices, price_columns
 from asc_search.oracle.nessi import count_module
@@ -39,18 +40,25 @@ def bench_oracle(space: Path | None, checked: int) -> dict[str, Any]:
     try:
         with bar() as progress:
             task = progress.add_task("drawing and counting", total=REPEATS * BUILT + checked)
-            rates, counted, wrong = [], [], 0
+            rates, counted, fits, compared, wrong = [], [], [], 0, 0
             for repeat in range(REPEATS):
                 start = time.perf_counter()
                 columns = draw_columns(measured, np.random.default_rng(repeat), DRAWS)
                 prices = price_columns(measured, columns, CLASSES)
                 rates.append(DRAWS / (time.perf_counter() - start))
-                chosen = _small(prices, BUILT + -(-checked // REPEATS))
+                fits.append(float(prices.fits.mean()))
+                share = checked // REPEATS + (repeat < checked % REPEATS)
+                chosen = _small(prices, BUILT + share)
+                compared += len(chosen)
+                if not len(chosen):
+                    raise AscSearchError(
+                        f"none of {DRAWS:,} points can be built with at most {LARGEST_MACS:,} MACs; nothing to count"
+                    )
                 start = time.perf_counter()
                 for index in chosen[:BUILT]:
                     wrong += _differs(measured, columns, prices, index)
                     progress.advance(task)
-                counted.append((time.perf_counter() - start) / max(1, len(chosen[:BUILT])))
+                counted.append((time.perf_counter() - start) / len(chosen[:BUILT]))
                 for index in chosen[BUILT:]:
                     wrong += _differs(measured, columns, prices, index)
                     progress.advance(task)
@@ -61,8 +69,8 @@ def bench_oracle(space: Path | None, checked: int) -> dict[str, Any]:
         "space": "all registered layer families" if space is None else str(space),
         "parameters": len(measured.varying),
         "draws": DRAWS * REPEATS,
-        "feasible": round(float(prices.fits.mean()), 4),
-        "modules_counted": REPEATS * BUILT + checked,
+        "feasible": round(mean(fits), 4),
+        "modules_counted": compared,
         "threads": 1,
     }
     bars = [

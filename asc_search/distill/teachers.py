@@ -21,7 +21,7 @@ from asc_search.nets.tagger import load_tagger
 from asc_search.space.candidate import Candidate, Training
 from asc_search.space.space import NetworkTeacher, TaggerTeacher
 from asc_search.train.candidate import Material, train_candidate
-from asc_search.train.features import logmel_windows
+from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.predict import score_clips, window_logits
@@ -137,7 +137,7 @@ def _network(
         epochs=teacher.epochs,
         after_epoch=after_epoch,
     )
-    seen, held_out = (logmel_windows(folder, clips, own) for clips in (training, validation))
+    seen, held_out = (frontend_windows(folder, clips, own) for clips in (training, validation))
     logits = window_logits(state.network, seen.values, device())
     return logits, _measure(window_logits(state.network, held_out.values, device()), held_out)
 

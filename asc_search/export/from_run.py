@@ -31,7 +31,7 @@ from asc_search.study.dataset import open_data
 from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.subsets import train_on_subset
-from asc_search.train.features import logmel_windows
+from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
 from asc_search.train.metrics import Metrics
 from asc_search.train.model_file import load_model
@@ -258,7 +258,7 @@ def _output(
     split: str, model: Trained, evaluation: Clips, features: Path, development: Metrics, part: Clips
 ) -> SplitOutput:
     loaded = load_model(model.folder / MODEL)
-    windows = logmel_windows(features, evaluation, loaded.candidate.frontend)
+    windows = frontend_windows(features, evaluation, loaded.candidate.frontend)
     probabilities = predict_clips(loaded.network.to(device()), windows, device())
     return SplitOutput(split, evaluation.files, probabilities, development, part.files)
 

@@ -50,6 +50,11 @@ def walk(spec: NetSpec, ledger: Ledger) -> Iterator[tuple[Family, LayerSpec, lis
             raise NetworkError(
                 f"layer {index} ({layer.family}): width {layer.out} and stride {layer.stride} must be 1 or more"
             )
+        for key, value in layer.options.items():
+            option = kind.options.get(key)
+            what = option.problem(value) if option else "expected a number" if isinstance(value, str) else None
+            if what:
+                raise NetworkError(f"layer {index} ({layer.family}): {key}: {what}")
         try:
             taps = kind.taps(layer)
             ledger.require(
@@ -100,10 +105,15 @@ def build(spec: NetSpec) -> Network:
             raise _missing(len(modules), layer, error) from None
         taps = len(maps)
     network = Network(modules, taps)
+    network.to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
-    return network.to(memory_format=torch.channels_last)
+            if module.in_channels == 1:
+                # torch 2.13 on a CPU reads foreign memory for a channels-last kernel of one input channel whose output is
+                # one frame wide.
+                module.weight.data = module.weight.data.contiguous()
+    return network
 
 
 def shrink(spec: NetSpec, keep: Callable[[int], int]) -> NetSpec:

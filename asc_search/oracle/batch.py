@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Family, Place, families
 from asc_search.nets.blocks.common import whole
 from asc_search.nets.cost import BYTES_PER_WEIGHT
 from asc_search.nets.ledger import Ledger, Map, Pair
 from asc_search.nets.plan import stage_width
+from asc_search.oracle.budget import macs_per_second
 from asc_search.space.columns import Column, Columns
 from asc_search.space.draw import STRIDE_PAIRS
 from asc_search.space.space import Budget, Space
+
+MOST = 2**53  # MACs and params beyond are all the same: over every limit
+# The fields of a front end on which the network's input depends.
+SHAPES = ("kind", "rate_hz", "n_fft", "hop", "mels", "seconds", "pre_emphasis", "centre", "deltas")
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class _Batch:
         self.made = np.zeros(count, np.int64)
         self.kept = kept
         self.planned = shape[0].copy()
-        self.params, self.macs, self.conv_linear_macs = (np.zeros(count, np.int64) for _ in range(3))
+        self.params, self.macs, self.conv_linear_macs = (np.zeros(count) for _ in range(3))
         self.valid = np.ones(count, bool)
 
     def add(self, kind: Family, rows: np.ndarray, out: np.ndarray, stride: Pair, place: Place, options: dict) -> None:
@@ -103,11 +108,9 @@ class _Batch:
 def price_columns(space: Space, columns: Columns, classes: int, budget: Budget | None = None) -> Prices:
     """The price of every point of ``columns`` for ``classes`` classes, and whether it is within ``budget`` (the space's)."""
     budget = budget or space.budget
-    numbers = {name: columns[f"frontend.{name}"].numbers() for name in ("rate_hz", "hop", "mels", "seconds")}
-    samples = np.rint(numbers["rate_hz"] * numbers["seconds"]).astype(np.int64)
-    count = len(samples)
+    shape = _input_shapes(columns)
+    count = len(shape[0])
     ratio = columns["pruning.ratio"].numbers().astype(float)
-    shape = (np.ones(count, np.int64), numbers["mels"].astype(np.int64), 1 + samples // numbers["hop"])
     everyone = np.arange(count)
     base, multiplier = columns["network.base"].numbers(), columns["network.multiplier"].numbers()
     heads = families("head")
@@ -133,11 +136,41 @@ def price_columns(space: Space, columns: Columns, classes: int, budget: Budget |
         head.add(batch, everyone, np.full(count, classes), Place())
     kinds = columns["weight_type"]
     size = np.array([BYTES_PER_WEIGHT[kind] for kind in kinds.table])[kinds.values]
-    per_second = Fraction(1) / Fraction(str(columns["frontend.seconds"].numbers()[0]))
-    a_second = -(-batch.macs * per_second.numerator // per_second.denominator)
-    weight_bytes = batch.params * size
+    params, macs, conv_linear_macs = (_whole(one) for one in (batch.params, batch.macs, batch.conv_linear_macs))
+    a_second = _per_second(macs, columns["frontend.seconds"].numbers()[0])
+    weight_bytes = params * size
     fits = batch.valid & (a_second <= budget.macs) & (weight_bytes <= budget.weight_bytes)
-    return Prices(batch.params, batch.macs, a_second, batch.conv_linear_macs, weight_bytes, batch.valid, fits)
+    return Prices(params, macs, a_second, conv_linear_macs, weight_bytes, batch.valid, fits)
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Exact integers; what is beyond ``MOST`` is ``MOST``."""
+    return np.minimum(values, MOST).astype(np.int64)
+
+
+def _per_second(macs: np.ndarray, seconds: float) -> np.ndarray:
+    """``budget.macs_per_second`` of many windows."""
+    distinct, inverse = np.unique(macs, return_inverse=True)
+    if seconds == 1:
+        return macs
+    return np.array([min(macs_per_second(int(one), seconds), MOST) for one in distinct], np.int64)[inverse]
+
+
+def _input_shapes(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input (channel, freq, time) of each point, (n,) each: what its front end says, asked once for each there is."""
+    fields = [columns[f"frontend.{name}"] for name in SHAPES]
+    rows = np.stack([field.values.astype(float) for field in fields], axis=1)
+    distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
+    shapes = []
+    for row in distinct:
+        values = {
+            name: value if field.table is None else field.table[int(value)]
+            for name, field, value in zip(SHAPES, fields, row, strict=True)
+        }
+        whole_numbers = {key: int(values[key]) for key in ("rate_hz", "n_fft", "hop", "mels")}
+        shapes.append(FrontEnd(**{**values, **whole_numbers}).shape)
+    # As floats, so that an absurd width overflows nothing: integers are exact up to 2^53, far above any limit.
+    return tuple(np.array(sizes, float)[inverse.reshape(-1)] for sizes in zip(*shapes, strict=True))
 
 
 class _Layer:

@@ -77,8 +77,8 @@ class Feasibility:
 
     @property
     def enough(self) -> bool:
-        """Whether at least ``LEAST_SHARE`` of the points may fit."""
-        return self.share >= LEAST_SHARE
+        """Whether ``LEAST_SHARE`` of the points may fit, as far as the draws can tell."""
+        return self.interval[1] >= LEAST_SHARE
 
     @property
     def draws_per_training(self) -> float:

@@ -14,7 +14,7 @@ from asc_search.errors import AscSearchError
 from asc_search.nets.cost import BYTES_PER_WEIGHT, Cost, Shape
 from asc_search.nets.network import price
 from asc_search.nets.spec import NetSpec, Scalar
-from asc_search.nets.systems import SYSTEMS, system
+from asc_search.nets.systems import SYSTEMS, WINDOW_SECONDS, system
 from asc_search.oracle.budget import judge, macs_per_second
 from asc_search.progress import results
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange
@@ -25,6 +25,7 @@ from asc_search.space.space import Budget, Space
 from asc_search.space.tree import near
 
 DCASE_CLASSES = 10
+LARGEST_INPUT = 10**8
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,11 @@ class Quote:
         return found
 
 
-def quote(name: str, changes: Sequence[str], shape: str | None) -> Quote:
+def quote(name: str, changes: Sequence[str], shape: str | None, window_s: float | None = None) -> Quote:
     """Price the design ``name``, or one point of the space in the file ``name``, with ``changes`` (``key=value``).
 
-    ``shape`` is ``channels,mels,frames`` instead of the design's own input; a design hears one window a second.
+    ``shape`` is ``channels,mels,frames`` instead of the network's own input, and ``window_s`` the seconds of audio in it:
+    unless told, those of its own input, and one second for another shape.
 
     Raises:
         NetworkError: unknown design, or it cannot be built on this input.
@@ -77,15 +79,18 @@ def quote(name: str, changes: Sequence[str], shape: str | None) -> Quote:
         chosen = _chosen(space, changes)
         classes = len(space.data.labels) or DCASE_CLASSES
         candidate, values = expressed(space, chosen, classes)
+        for key in chosen.keys() - values.keys():
+            when = next(one.condition for one in parameters(space) if one.name == key)
+            raise AscSearchError(f"--set {key}={chosen[key]}: it exists only where {when}; --set that, too")
         taken = {key: value for key, value in values.items() if key.startswith(DECIDE)}
         spec, seconds, budget = candidate.deployed, candidate.frontend.seconds, space.budget
     else:
         design = system(name)
         spec = design(**_arguments(name, design, changes))
-        seconds, budget, taken = 1.0, Budget(), {}
+        seconds, budget, taken = WINDOW_SECONDS.get(name, 1.0), Budget(), {}
     if shape is not None:
-        spec = spec.with_input(_shape(shape))
-    return Quote(name, spec, price(spec), seconds, budget, taken)
+        spec, seconds = spec.with_input(_shape(shape)), 1.0
+    return Quote(name, spec, price(spec), window_s or seconds, budget, taken)
 
 
 def print_quote(quoted: Quote, layers: bool) -> None:
@@ -159,6 +164,8 @@ def _chosen(space: Space, changes: Sequence[str]) -> dict[str, Scalar]:
     chosen = {}
     for change in changes:
         key, text = _split(change)
+        if key in chosen:
+            raise AscSearchError(f"--set {change}: {key} is set twice")
         if key in fixed:
             raise AscSearchError(f"--set {change}: {key} is fixed at {fixed[key]} in {space.file}; change it there")
         if key not in known:
@@ -184,6 +191,14 @@ def _readings(text: str) -> list[Scalar]:
     return readings
 
 
+def _tuple(text: str) -> tuple[int, ...] | None:
+    """Whole numbers between commas, brackets or not."""
+    try:
+        return tuple(int(part) for part in text.strip("()[] ").split(","))
+    except ValueError:
+        return None
+
+
 def _arguments(name: str, design: Callable[..., NetSpec], changes: Sequence[str]) -> dict[str, Any]:
     """The arguments of ``design`` that ``changes`` set."""
     allowed = inspect.signature(design).parameters
@@ -197,11 +212,17 @@ def _arguments(name: str, design: Callable[..., NetSpec], changes: Sequence[str]
         value = next((value for value in _readings(text) if type(value) is kind), None)
         if value is None and kind is float:
             value = next((float(value) for value in _readings(text) if type(value) is int), None)
+        if kind is tuple:
+            value = _tuple(text)
+            if value is not None and (len(value) != len(allowed[key].default) or min(value) < 1):
+                value = None
         if value is None:
             default = allowed[key].default
             raise AscSearchError(f"--set {change}: {key} is of kind {kind.__name__}, for example {default}")
-        if kind in (int, float) and not 0 <= value < 1e6:
-            raise AscSearchError(f"--set {change}: {key} must be at least 0 and below a million")
+        if (kind is int and not 0 <= value < 10**6) or (kind is float and not 0 < value < 1e6):
+            raise AscSearchError(
+                f"--set {change}: {key} must be {'above' if kind is float else 'at least'} 0 and below a million"
+            )
         arguments[key] = value
     return arguments
 
@@ -211,6 +232,6 @@ def _shape(text: str) -> Shape:
         channels, freq, time = (int(part) for part in text.split(","))
     except ValueError:
         raise AscSearchError(f"--input {text}: expected channels,mels,frames, for example 1,256,65") from None
-    if min(channels, freq, time) < 1:
-        raise AscSearchError(f"--input {text}: every number must be at least 1")
+    if not 1 <= min(channels, freq, time) <= max(channels, freq, time) <= LARGEST_INPUT:
+        raise AscSearchError(f"--input {text}: every number must be at least 1 and at most {LARGEST_INPUT:,}")
     return channels, freq, time

@@ -24,11 +24,20 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained: AdamW, warm-up then cosine, and the augmentations with their strengths.
+    """How a network is trained: optimiser, learning rate over time, and the augmentations with their strengths.
 
     ``crops_per_clip`` windows are drawn from each clip an epoch; ``roll_s`` rolls the window by up to that many
     seconds; ``freq_mask`` mel bands are masked at most; Freq-MixStyle with probability ``mixstyle_p`` and
     Beta(``mixstyle_alpha``); mixup with Beta(``mixup_alpha``), 0 for none.
+
+    ``optimizer`` is one of ``adamw``, ``adam``, ``amsgrad``, ``radam``, ``sgd`` (Nesterov, with ``momentum``).
+    ``schedule`` is the way ``lr`` falls (``cosine``, ``linear``, ``steps``, ``inverse``, ``constant``), or a published
+    schedule by name, which sets all that follows: the shares ``warmup`` (rising as ``ramp`` says, ``linear`` or
+    ``exponential``), ``hold`` and ``fall`` (0: all that is left) of the epochs, and the share of ``lr`` it falls to
+    (``steps``: at each step), ``final_lr``.
+    ``grad_clip`` bounds the gradient's norm, 0 for not; ``ema_decay`` averages the weights that are evaluated, 0 for not;
+    ``label_smoothing`` is the share of a hard label spread over all classes; ``precision`` is that of the forward pass:
+    ``fp32``, ``bf16``, or ``fp16`` (on the CPU: fp32).
     """
 
     lr: float = 5e-3
@@ -41,6 +50,17 @@ class Training:
     mixstyle_p: float = 0.4
     mixstyle_alpha: float = 0.3
     mixup_alpha: float = 0.0
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    ramp: str = "linear"
+    hold: float = 0.0
+    fall: float = 0.0
+    final_lr: float = 0.0
+    grad_clip: float = 5.0
+    ema_decay: float = 0.0
+    label_smoothing: float = 0.0
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

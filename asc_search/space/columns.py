@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from asc_search.nets.spec import Scalar
-from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value, same
+from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value, equal, same
 from asc_search.space.space import Parameter, Space
 
 
@@ -33,8 +33,9 @@ class Column:
             return self.values[:, [member in allowed for member in self.table]].any(axis=1)
         if self.table is None:
             numbers = [value for value in allowed if value is not None]
-            return np.where(self.missing, None in allowed, np.isin(self.values, numbers))
-        codes = [code for code, value in enumerate(self.table) if any(same(value, one) for one in allowed)]
+            near = [np.isclose(self.values, value, rtol=0, atol=1e-8) for value in numbers]
+            return np.where(self.missing, None in allowed, np.any(near, axis=0) if near else False)
+        codes = [code for code, value in enumerate(self.table) if any(equal(value, one) for one in allowed)]
         return np.isin(self.values, codes)
 
     def rows(self, chosen: np.ndarray) -> Column:
@@ -67,7 +68,7 @@ def draw_columns(space: Space, rng: np.random.Generator, count: int) -> dict[str
 
 
 def recorded(space: Space, columns: Columns, index: int) -> dict[str, Scalar]:
-    """What was drawn for point ``index``, as an optuna trial records it."""
+    """What was drawn for point ``index``, as an optuna trial would record it; of a set, the members it ended with."""
     params: dict[str, Scalar] = {}
     for parameter in space.varying:
         column = columns[parameter.name]

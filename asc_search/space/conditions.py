@@ -31,13 +31,24 @@ def resolve(drafts: list[Draft], mistakes: Mistakes) -> tuple[Parameter, ...]:
     """The parameters in an order that has each after those its condition names, otherwise as given."""
     known = {draft.name: draft for draft in drafts}
     read = {draft.name: (*draft.implied, *_read(draft, known, mistakes)) for draft in drafts}
-    conditions = {name: tuple(dict.fromkeys(condition)) for name, condition in read.items()}
+    conditions = {name: _joined(known[name], condition, mistakes) for name, condition in read.items()}
     parameters = []
     for name in _sorted(known, conditions, mistakes):
         draft = known[name]
         if draft.domain is not None:
             parameters.append(Parameter(name, draft.domain, draft.default, conditions[name], draft.field.option.doc))
     return tuple(parameters)
+
+
+def _joined(draft: Draft, condition: Condition, mistakes: Mistakes) -> Condition:
+    """``condition`` with one entry a parameter: the values all of its entries allow; it must leave one."""
+    joined: dict[str, tuple[Scalar | None, ...]] = {}
+    for name, values in condition:
+        joined[name] = tuple(value for value in joined.get(name, values) if any(same(value, one) for one in values))
+        if not joined[name] and values and draft.when is not None:
+            what = f"never holds: it and the families that have this leave no value of {name}"
+            mistakes.add(draft.when.line, join(draft.name, "when"), what)
+    return tuple(joined.items())
 
 
 def _read(draft: Draft, known: dict[str, Draft], mistakes: Mistakes) -> Condition:

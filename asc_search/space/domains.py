@@ -159,6 +159,13 @@ def same(one: object, other: object) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
+def equal(one: object, other: object) -> bool:
+    """Whether two values of a parameter are the same one, numbers to within 1e-8 (a step may miss its last bit)."""
+    if isinstance(one, float) or isinstance(other, float):
+        return _number(one) and _number(other) and math.isclose(one, other, rel_tol=0, abs_tol=1e-8)
+    return same(one, other)
+
+
 def divides(step: float, span: float) -> bool:
     """Whether ``span`` is a whole number of ``step`` (to 1e-8, the tolerance optuna has)."""
     return math.isclose(span / step, round(span / step), rel_tol=0, abs_tol=1e-8)

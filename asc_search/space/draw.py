@@ -10,7 +10,7 @@ from asc_search.errors import AscSearchError
 from asc_search.nets.plan import End, Stage, assemble, stage_width
 from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
-from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value
+from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value, equal
 from asc_search.space.schema import DISTILLATION, FRONTEND, PRUNING, STRIDES, TRAINING
 from asc_search.space.space import Condition, Parameter, Space
 
@@ -86,7 +86,8 @@ def parameters(space: Space) -> list[Parameter]:
 def _holds(when: Condition, values: Mapping[str, Value]) -> bool:
     for name, allowed in when:
         value = values[name]
-        if not any(member in allowed for member in value) if isinstance(value, tuple) else value not in allowed:
+        held = value if isinstance(value, tuple) else (value,)
+        if not any(equal(member, one) for member in held for one in allowed):
             return False
     return True
 

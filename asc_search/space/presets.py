@@ -61,11 +61,13 @@ def _wanted(name: str, stages: int) -> dict[str, Scalar]:
     wanted |= {
         "network.stem": f"{family}_stem",
         "network.stem_stride": "2x2",
+        "network.head": "conv_head",
         "network.base": base,
         "network.multiplier": multiplier,
         "weight_type": "fp16",
         "pruning.ratio": ratio,
     }
+    wanted |= {f"network.stem_{key}": value for key, value in families("stem")[f"{family}_stem"].defaults.items()}
     for index, (depth, stride, stride_at) in enumerate(_MOBILE[:stages]):
         stage = {"family": family, "depth": depth, "stride": stride, "stride_at": stride_at}
         stage |= {"width": stage_width(base, multiplier, index)}

@@ -1,13 +1,20 @@
-"""Front ends of the published designs that hear through a log-mel spectrogram of one channel as ours is."""
+"""Published designs on their own front ends: those that hear one microphone."""
 
 from __future__ import annotations
 
 from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.frontends import FRONTENDS
+from asc_search.nets.systems import SYSTEMS
 
-# DCASE 2024 baseline; SSCP-Mobile took it over. GZHU's student has a window of 2048 and a hop of 1024 samples.
-_BASELINE, _GZHU = FrontEnd(), FrontEnd(window=2048, hop=1024, n_fft=2048)
+_NAMED = {
+    "sscp": "dcase2024-baseline",
+    "serfr": "serfr",
+    "bcres2": "bcres2",
+    "dsmn": "dsmn",
+}  # designs whose name begins so hear through the front end of that name
 
-FRONTENDS: dict[str, FrontEnd] = {
-    **dict.fromkeys(("dcase2024-baseline", "sscp-mobile", "sscp-s1", "sscp-s3"), _BASELINE),
-    **dict.fromkeys(("bcres2-24", "bcres2-24-deep", "bcres2-80"), _GZHU),
+REFERENCES: dict[str, FrontEnd] = {
+    name: FRONTENDS[own]
+    for name in SYSTEMS
+    if (own := name if name in FRONTENDS else _NAMED.get(name.partition("-")[0])) and FRONTENDS[own].channels == 1
 }

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, FrontEnd
 from asc_search.nets.blocks import Option, families
-from asc_search.nets.systems import SYSTEMS
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
-from asc_search.space.published import FRONTENDS
+from asc_search.space.published import REFERENCES
 
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
 WEIGHT_TYPES = ("fp32", "fp16")
 STRIDES = tuple(f"{freq}x{time}" for freq, time in product((1, 2, 3), repeat=2))
 HUGE = 10**15
+# Named here as they have no say in the train room, which is above this one and knows what they mean.
+OPTIMIZERS = ("adamw", "adam", "amsgrad", "radam", "sgd")
+SCHEDULES = ("cosine", "linear", "steps", "inverse", "constant")
+PUBLISHED_SCHEDULES = (
+    "vivo",
+    "cpjku2022",
+    "cpjku2023",
+    "baseline2024",
+    "scut",
+    "seoul_raw",
+    "seoul_student",
+    "seoul_mel",
+)
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,14 @@ def _number(default: float, low: float, high: float, doc: str) -> Option:
     return Option("int" if isinstance(default, int) else "float", default, doc, low, high)
 
 
+def _choice(default: str, choices: Sequence[str], doc: str) -> Option:
+    return Option("str", default, doc, choices=tuple(choices))
+
+
 _FRONT, _TRAIN, _PRUNE, _DISTIL = FrontEnd(), Training(), Pruning(), Distillation()
 
 FRONTEND = {
+    "kind": _choice(_FRONT.kind, KINDS, "log-mel spectrogram, or the raw waveform as one row"),
     "rate_hz": _number(_FRONT.rate_hz, 4_000, 192_000, "sampling rate in Hz"),
     "window": _number(_FRONT.window, 16, 65_536, "analysis window in samples"),
     "hop": _number(_FRONT.hop, 16, 65_536, "samples from one frame to the next"),
@@ -45,11 +62,18 @@ FRONTEND = {
     "fmax_hz": _number(_FRONT.fmax_hz, 0, 96_000, "upper edge of the mel filters in Hz, 0 for half the rate"),
     "log_floor": _number(_FRONT.log_floor, 1e-12, 1, "added to the mel power before the logarithm"),
     "seconds": _number(_FRONT.seconds, 0.1, 60, "length of one input window in seconds"),
+    "pre_emphasis": _number(_FRONT.pre_emphasis, 0, 0.999, "x[t] - c x[t-1] before all else, 0 for none"),
+    "centre": Option("bool", _FRONT.centre, "frames around each hop, the ends reflected; false: whole frames only"),
+    "mel_scale": _choice(_FRONT.mel_scale, MEL_SCALES, "mel scale"),
+    "mel_norm": _choice(_FRONT.mel_norm, MEL_NORMS, "mel filters of equal height, or of equal area (slaney)"),
+    "log": _choice(_FRONT.log, LOGS, "logarithm of the mel power"),
+    "deltas": Option("bool", _FRONT.deltas, "slopes over five frames as a second channel"),
+    "standardise": _choice(_FRONT.standardise, ("none", "sample"), "mean 0 and deviation 1 of each window"),
 }
 
 TRAINING = {
-    "lr": _number(_TRAIN.lr, 1e-7, 1, "peak learning rate of AdamW"),
-    "weight_decay": _number(_TRAIN.weight_decay, 0, 1, "weight decay of AdamW"),
+    "lr": _number(_TRAIN.lr, 1e-7, 1, "peak learning rate"),
+    "weight_decay": _number(_TRAIN.weight_decay, 0, 1, "weight decay"),
     "batch": _number(_TRAIN.batch, 2, 4096, "windows in a batch"),
     "warmup": _number(_TRAIN.warmup, 0, 1, "share of the steps with rising learning rate"),
     "crops_per_clip": _number(_TRAIN.crops_per_clip, 1, 64, "windows drawn from each clip an epoch"),
@@ -58,6 +82,19 @@ TRAINING = {
     "mixstyle_p": _number(_TRAIN.mixstyle_p, 0, 1, "probability of Freq-MixStyle"),
     "mixstyle_alpha": _number(_TRAIN.mixstyle_alpha, 0.01, 10, "Beta parameter of Freq-MixStyle"),
     "mixup_alpha": _number(_TRAIN.mixup_alpha, 0, 10, "Beta parameter of mixup, 0 for none"),
+    "optimizer": _choice(_TRAIN.optimizer, OPTIMIZERS, "optimiser"),
+    "momentum": _number(_TRAIN.momentum, 0, 0.999, "momentum of sgd"),
+    "schedule": _choice(
+        _TRAIN.schedule, (*SCHEDULES, *PUBLISHED_SCHEDULES), "how the learning rate falls, or a published schedule"
+    ),
+    "ramp": _choice(_TRAIN.ramp, ("linear", "exponential"), "how the learning rate rises"),
+    "hold": _number(_TRAIN.hold, 0, 1, "share of the steps at the peak learning rate"),
+    "fall": _number(_TRAIN.fall, 0, 1, "share of the steps with falling learning rate, 0 for all that is left"),
+    "final_lr": _number(_TRAIN.final_lr, 0, 1, "share of the learning rate it falls to"),
+    "grad_clip": _number(_TRAIN.grad_clip, 0, 1e6, "largest norm of the gradient, 0 for any"),
+    "ema_decay": _number(_TRAIN.ema_decay, 0, 0.99999, "decay of the averaged weights, 0 for none"),
+    "label_smoothing": _number(_TRAIN.label_smoothing, 0, 0.9, "share of a hard label spread over all classes"),
+    "precision": _choice(_TRAIN.precision, ("fp32", "bf16", "fp16"), "type of the forward pass"),
 }
 
 PRUNING = {
@@ -108,8 +145,9 @@ EXPORT = {
     "abbreviation": Option("str", "", "abbreviation of the system's name"),
 }
 
-DESIGN = Option("str", "", "published design", choices=tuple(SYSTEMS))
-REFERENCE = Option("str", "", "published design on its own front end", choices=tuple(FRONTENDS))
+PRESETS = ("dcase2024-baseline", "sscp-mobile", "sscp-s1")  # designs that a space may contain as one of its points
+PRESET = Option("str", "", "published design", choices=PRESETS)
+REFERENCE = Option("str", "", "published design on its own front end", choices=tuple(REFERENCES))
 TEXT = Option("str", "", "text")
 
 _BASE = _number(32, 4, 1024, "width of the stem")

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from asc_search.nets.blocks import Option
-from asc_search.nets.systems import SYSTEMS
 from asc_search.space.grammar import complaint, constants, entries, items
 from asc_search.space.schema import (
     DATA,
-    DESIGN,
     EPOCHS,
     EXPORT,
     FRONTEND,
     LIMITS,
     OBJECTIVES,
+    PRESET,
+    PRESETS,
     REFERENCE,
     RETRAIN,
     RUNGS,
@@ -90,7 +90,7 @@ def search(node: Node | None, mistakes: Mistakes) -> Search:
         if list(rungs) != sorted(rungs):
             what = f"{list(rungs)} do not increase; they are total epochs, such as [1, 3, 9]"
             mistakes.add(given["rungs"].line, "search.rungs", what)
-    return Search(**values, rungs=rungs, enqueue=_designs(given, "search", "enqueue", tuple(SYSTEMS), mistakes))
+    return Search(**values, rungs=rungs, enqueue=_designs(given, "search", "enqueue", PRESETS, mistakes, PRESET))
 
 
 def retrain(node: Node | None, mistakes: Mistakes) -> Retrain:
@@ -101,7 +101,7 @@ def retrain(node: Node | None, mistakes: Mistakes) -> Retrain:
 
 
 def _designs(
-    given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes, known: Option = DESIGN
+    given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes, known: Option
 ) -> tuple[str, ...]:
     return items(given[key], join(path, key), Field(known), mistakes) or () if key in given else default
 

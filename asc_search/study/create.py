@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from asc_search.errors import RunFolderError
 from asc_search.oracle.budget import assess
+from asc_search.progress import console
 from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
 
@@ -77,8 +78,14 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
         study.set_metric_names(list(space.objectives))
         for design in space.search.enqueue:
             params = params_for_design(space, design)
-            if params is not None and assess(expressed(space, params, classes)[0], space.budget).verdict.fits:
+            if params is None:
+                console.print(f"{design}: not enqueued, the space cannot express it", markup=False, soft_wrap=True)
+                continue
+            verdict = assess(expressed(space, params, classes)[0], space.budget).verdict
+            if verdict.fits:
                 study.enqueue_trial(params, user_attrs={"design": design}, skip_if_exists=True)
+            else:
+                console.print(f"{design}: not enqueued, {verdict.reason}", markup=False, soft_wrap=True)
         study.set_user_attr("space", space.digest())  # last: an interrupted creation is done again
     return study
 

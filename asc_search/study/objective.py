@@ -15,8 +15,8 @@ from asc_search.data.clips import Clips
 from asc_search.files import read_json, write_json
 from asc_search.space.candidate import Candidate
 from asc_search.train.candidate import Material, train_candidate
-from asc_search.train.features import logmel_windows
-from asc_search.train.fit import TrainState, device, make_optimizer
+from asc_search.train.features import frontend_windows
+from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.predict import predict_clips
 
@@ -49,8 +49,6 @@ def pruning_hook(candidate: Candidate, horizon: int) -> Callable[[TrainState], N
             target = candidate.deployed
             state.network = prune_to(state.network, state.spec, target, candidate.pruning.ratio)
             state.spec = target
-            group = state.optimizer.param_groups[0]
-            state.optimizer = make_optimizer(state.network, group["lr"], group["weight_decay"])
 
     return prune
 
@@ -59,7 +57,7 @@ def measure(
     network: nn.Module, candidate: Candidate, folder: Path, clips: Clips, seen_devices: Collection[str]
 ) -> Metrics:
     """Metrics of the network as stored (its weight type) on ``clips``; features are kept under ``folder``."""
-    windows = logmel_windows(folder, clips, candidate.frontend)
+    windows = frontend_windows(folder, clips, candidate.frontend)
     stored = as_stored(network, candidate.weight_type)
     probabilities = predict_clips(stored, windows, device())
     return evaluate(probabilities, clips.label_array(), clips.classes, clips.devices, seen_devices)

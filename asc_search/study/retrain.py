@@ -15,7 +15,7 @@ from asc_search.nets.systems import system
 from asc_search.oracle.budget import macs_per_second, price_candidate
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Distillation, Pruning
-from asc_search.space.published import FRONTENDS
+from asc_search.space.published import REFERENCES
 from asc_search.study.create import derived_seed
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
@@ -58,7 +58,7 @@ def undistilled(finalist: Finalist) -> Finalist:
 def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
     """A published design on its own front end, trained by the recipe of ``recipe``."""
     spec = system(design)().with_classes(classes)
-    frontend = replace(FRONTENDS[design], seconds=recipe.frontend.seconds)
+    frontend = replace(REFERENCES[design], seconds=recipe.frontend.seconds)
     candidate = replace(
         recipe, frontend=frontend, network=spec.with_input(frontend.shape), weight_type="fp16", pruning=Pruning()
     )

@@ -40,7 +40,9 @@ def epoch_batches(
     rng = np.random.default_rng((seed, epoch))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     labels = windows.clips.label_array()[windows.clip_of]
-    most_roll = round(training.roll_s * frontend.rate_hz / frontend.hop)
+    raw = frontend.kind == "raw"
+    most_roll = round(training.roll_s * frontend.rate_hz / (1 if raw else frontend.hop))
+    most_bins = 0 if raw else training.freq_mask
     rows = epoch_rows(windows, training.crops_per_clip, rng)
     for start in range(0, len(rows), training.batch):
         chosen = rows[start : start + training.batch]
@@ -48,7 +50,7 @@ def epoch_batches(
             return
         x = torch.from_numpy(windows.values[chosen].astype(np.float32)).to(device)
         x = roll_time(x, most_roll, generator)
-        x = mask_freq(x, training.freq_mask, float(np.log(frontend.log_floor)), generator)
+        x = mask_freq(x, most_bins, frontend.fill, generator)
         x = freq_mixstyle(x, training.mixstyle_p, training.mixstyle_alpha, generator)
         mix = draw_mix(len(chosen), training.mixup_alpha, generator)
         if mix is not None:

@@ -13,7 +13,7 @@ from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Candidate
 from asc_search.train.batches import batch_count, epoch_batches
-from asc_search.train.features import logmel_windows
+from asc_search.train.features import frontend_windows
 from asc_search.train.fit import Recipe, TrainState, device, fit, restore, start
 from asc_search.train.losses import distillation
 
@@ -53,8 +53,8 @@ def train_candidate(
         DivergedError: the loss is not finite or has exploded.
     """
     training = candidate.training
-    windows = logmel_windows(material.folder, material.training, candidate.frontend)
-    recipe = Recipe(training.lr, training.weight_decay, training.warmup, epochs, batch_count(windows, training))
+    windows = frontend_windows(material.folder, material.training, candidate.frontend)
+    recipe = Recipe(training, epochs, batch_count(windows, training))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     teacher = material.subset_logits(candidate.distillation.teachers)
     if teacher is not None and len(teacher) != len(windows.values):
@@ -65,7 +65,7 @@ def train_candidate(
     return fit(
         state,
         lambda epoch: epoch_batches(windows, teacher, training, candidate.frontend, seed, epoch, device()),
-        partial(distillation, temperature=plan.temperature, weight=plan.weight),
+        partial(distillation, temperature=plan.temperature, weight=plan.weight, smoothing=training.label_smoothing),
         recipe,
         epochs if until is None else until,
         save_to=checkpoint,

@@ -1,40 +1,65 @@
-"""Checkpoints: weights and optimiser state in one safetensors file, written atomically."""
+"""Checkpoints: weights, their trained twins aside, and optimiser state in one safetensors file, written atomically."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from asc_search.files import write_atomically
 
+VERSION = "2"  # raise when a training could not go on from an older file; it begins anew then
+Tensors = dict[str, torch.Tensor]
 
-def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, note: dict[str, Any]) -> None:
-    """Write the network's and optimiser's tensors and ``note`` (JSON) to ``path``."""
-    tensors = {f"network.{name}": value.contiguous() for name, value in network.state_dict().items()}
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    ``network`` is its state_dict, ``aside`` the weights kept beside it (empty where there are none), ``optimizer`` the
+    optimiser's state by parameter index, ``note`` JSON.
+    """
+
+    network: Tensors
+    aside: Tensors
+    optimizer: dict[int, Tensors]
+    note: dict[str, Any]
+
+
+def save(
+    path: Path, network: Tensors, aside: Tensors, optimizer: torch.optim.Optimizer, note: Mapping[str, Any]
+) -> None:
+    """Write the tensors and ``note`` (JSON) to ``path``."""
+    tensors = {f"network.{name}": value for name, value in network.items()}
+    tensors |= {f"aside.{name}": value for name, value in aside.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
-    write_atomically(path, lambda aside: save_file(tensors, aside, {"note": json.dumps(note)}))
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    write_atomically(path, lambda part: save_file(tensors, part, {"version": VERSION, "note": json.dumps(note)}))
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[int, dict[str, torch.Tensor]], dict[str, Any]] | None:
-    """(network state_dict, optimiser state by parameter index, note), or None where absent or damaged."""
+def load(path: Path) -> Saved | None:
+    """What was saved at ``path``, or None where absent, damaged or of another version."""
     try:
         with safe_open(path, framework="pt") as file:
+            if file.metadata()["version"] != VERSION:
+                return None
             note = json.loads(file.metadata()["note"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (FileNotFoundError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
         return None
-    network = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-    optimizer: dict[int, dict[str, torch.Tensor]] = {}
+    saved = Saved({}, {}, {}, note)
     for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, field = name.split(".", 2)
-            optimizer.setdefault(int(index), {})[field] = value
-    return network, optimizer, note
+        part, rest = name.split(".", 1)
+        if part == "optimizer":
+            index, field = rest.split(".", 1)
+            saved.optimizer.setdefault(int(index), {})[field] = value
+        else:
+            {"network": saved.network, "aside": saved.aside}[part][rest] = value
+    return saved

@@ -1,6 +1,7 @@
 """Metrics of a classifier as the DCASE organisers compute them: macro accuracy and log loss, by class and by device.
 
-``accuracy`` is the mean over classes of per-class recall, the official figure; ``micro_accuracy`` is that of all clips.
+``accuracy`` is the mean over classes of per-class recall: the official figure, by device too until 2023.
+``micro_accuracy`` is the share of all clips: what the baselines of 2024 and 2025 print by device and group.
 Log loss is in nats over all clips of the group it describes, with probabilities clipped as scikit-learn clips them.
 """
 
@@ -14,6 +15,9 @@ import numpy as np
 
 from asc_search.errors import DataError, DivergedError, Problem
 
+REAL_DEVICES = ("a", "b", "c")  # the recording devices of TAU; its s1, s2, ... are simulated
+CALIBRATION_BINS = 15
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -21,8 +25,9 @@ class Metrics:
 
     ``class_wise`` maps every class to its recall (``accuracy``) and ``log_loss``, None where it has no clip;
     ``device_wise`` maps every known device to ``accuracy``, ``micro_accuracy``, ``log_loss`` and ``clips``;
-    ``groups`` maps ``seen`` and ``unseen`` (devices of the training part, others) to ``accuracy``, ``micro_accuracy``
-    and ``clips``, an empty group being left out; ``confusion`` counts clips, rows true class, columns predicted class.
+    ``groups`` maps ``real`` (a, b, c of the training part), ``seen`` (its other devices) and ``unseen`` (devices it has
+    not) to ``accuracy``, ``micro_accuracy`` and ``clips``, an empty group being left out; ``confusion`` counts clips, rows
+    true class, columns predicted class; ``calibration_error`` is :func:`expected_calibration_error`.
     """
 
     clips: int
@@ -33,6 +38,7 @@ class Metrics:
     device_wise: dict[str, dict[str, float | int]]
     groups: dict[str, dict[str, float | int]]
     confusion: list[list[int]]
+    calibration_error: float | None = None  # None where read from a file older than it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,8 +91,9 @@ def evaluate(
 
     groups = {}
     if seen_devices is not None:
-        seen = np.asarray([name in seen_devices for name in names.tolist()])
-        members = {"seen": seen & (names != ""), "unseen": ~seen & (names != "")}
+        seen, real = np.isin(names, list(seen_devices)), np.isin(names, REAL_DEVICES)
+        members = {"real": seen & real, "seen": seen & ~real, "unseen": ~seen}
+        members = {name: rows & (names != "") for name, rows in members.items()}
         groups = {name: part(rows) for name, rows in members.items() if rows.any()}
 
     accuracy, micro_accuracy = accuracies(counts)
@@ -102,6 +109,7 @@ def evaluate(
         },
         groups=groups,
         confusion=counts.tolist(),
+        calibration_error=expected_calibration_error(probabilities.max(axis=1), predicted == labels),
     )
 
 
@@ -123,6 +131,17 @@ def clip_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     eps = np.finfo(probabilities.dtype if probabilities.dtype.kind == "f" else np.float64).eps
     true = probabilities[np.arange(len(labels)), labels]
     return -np.log(np.clip(true, eps, 1 - eps).astype(np.float64))
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Mean |accuracy - confidence| over 15 equal-width bins of the confidence, weighted by their clips; in [0, 1].
+
+    ``confidence`` (clips,) is the predicted class's probability, ``correct`` (clips,) whether it is the true one; a bin
+    contains its upper edge (Guo et al. 2017, section 2).
+    """
+    inner = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+    gaps = np.bincount(np.searchsorted(inner, confidence), correct - confidence.astype(np.float64))
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _class_score(counts: np.ndarray, losses: np.ndarray, labels: np.ndarray, index: int) -> dict[str, float | None]:

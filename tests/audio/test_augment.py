@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from scipy.stats import beta, kstest
+from scipy.stats import beta, chisquare, kstest
 
-from asc_search.audio.augment import Mix, draw_mix, freq_mixstyle, mask_freq, mixed, roll_time
+from asc_search.audio.augment import (
+    FREQ,
+    TIME,
+    Mix,
+    SpectrumAugment,
+    draw_mix,
+    freq_mixstyle,
+    mask_freq,
+    mask_stripes,
+    mix_share,
+    mixed,
+    roll_time,
+)
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.logmel import finished
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -73,3 +88,89 @@ def test_the_same_seed_gives_the_same_batch() -> None:
         lambda g: freq_mixstyle(x, 1.0, 0.3, g),
     ):
         assert torch.equal(augment(generator(3)), augment(generator(3)))
+
+
+def test_mixup_without_hesitation_mixes_the_first_half_only() -> None:
+    assert [mix_share(progress / 100) for progress in (0, 59, 60, 99)] == [1.0, 1.0, 0.5, 0.5]
+    mix = draw_mix(101, 0.2, generator(), share=0.5, one_lambda=True)
+    assert mix is not None
+    assert len(set(mix.lam[:50].tolist())) == 1 and (mix.lam[50:] == 1).all()
+    assert sorted(mix.order[:50].tolist()) == list(range(50)) and mix.order[50:].tolist() == list(range(50, 101))
+    x = torch.randn(101, 1, 4, 3, generator=generator(1))
+    assert torch.equal(mixed(x, mix)[50:], x[50:]) and not torch.equal(mixed(x, mix)[:50], x[:50])
+
+
+def test_one_lambda_a_batch_follows_the_beta_distribution_too() -> None:
+    source = generator()
+    lam = [float(draw_mix(4, 0.2, source, one_lambda=True).lam[0]) for _ in range(3000)]
+    assert kstest(lam, beta(0.2, 0.2).cdf).pvalue > 0.01
+
+
+def test_labels_are_mixed_with_the_lambda_of_their_inputs_and_the_mean_is_kept() -> None:
+    labels = torch.nn.functional.one_hot(torch.arange(400) % 10, 10).float()
+    x = labels[:, None, :, None].repeat(1, 1, 1, 3)
+    mix = draw_mix(400, 0.3, generator(2))
+    torch.testing.assert_close(mixed(x, mix)[:, 0, :, 0], mixed(labels, mix))
+    torch.testing.assert_close(mixed(labels, mix).sum(1), torch.ones(400))
+    everyone = Mix(torch.full((400,), 0.3), mix.order)
+    torch.testing.assert_close(mixed(x, everyone).mean(0), x.mean(0))
+
+
+@pytest.mark.parametrize("dim", [FREQ, TIME])
+def test_stripes_have_uniform_whole_widths_and_places(dim: int) -> None:
+    x = torch.zeros(6000, 2, 30, 20)
+    masked = mask_stripes(x, dim, 1, 7, -5.0, generator())
+    assert torch.equal(masked[:, 0], masked[:, 1])
+    other = FREQ + TIME - dim
+    line = masked[:, 0].select(other - 1, 0) == -5.0
+    assert torch.equal((masked[:, 0] == -5.0), line.unsqueeze(other - 1).expand_as(masked[:, 0]))
+    widths = line.sum(1)
+    assert chisquare(widths.bincount(minlength=8)).pvalue > 0.01
+    assert torch.diff(line.int(), dim=1).abs().sum(1).max() <= 2
+    starts = line[widths == 7].int().argmax(1)
+    assert chisquare(starts.bincount(minlength=x.shape[dim] - 6)).pvalue > 0.01
+
+
+def test_stripes_count_probability_and_fill() -> None:
+    x = torch.randn(3000, 2, 40, 30, generator=generator())
+    masked = mask_stripes(x, FREQ, 2, 3, None, generator(1), probability=0.7)
+    hit = masked != x
+    assert abs(hit.flatten(1).any(1).float().mean() - 0.7 * (1 - 1 / 16)) < 0.03
+    assert hit[:, 0, :, 0].sum(1).max() == 6
+    mean = x.mean((2, 3), keepdim=True).expand_as(x)
+    assert torch.equal(masked[hit], mean[hit])
+    for nothing in (mask_stripes(x, TIME, 0, 5, 0.0, generator()), mask_stripes(x, TIME, 2, 0, 0.0, generator())):
+        assert nothing is x
+    assert (mask_stripes(x[:50], TIME, 9, 99, 0.0, generator()) == 0).any()
+
+
+def test_the_whole_augmentation_draws_as_its_parts_and_its_defaults_change_nothing() -> None:
+    frontend = FrontEnd(mels=20)
+    x = torch.randn(12, 1, 20, 15, generator=generator())
+    assert torch.equal(SpectrumAugment().apply(x, generator(), frontend, None, torch.ones(2, 20), torch.ones(2, 20)), x)
+    source = generator(4)
+    expected = roll_time(x, 4, source)
+    expected = mask_freq(expected, 6, frontend.fill, source)
+    expected = freq_mixstyle(expected, 0.9, 0.3, source)
+    plan = draw_mix(12, 0.3, source)
+    source = generator(4)
+    augment = SpectrumAugment(roll_frames=4, freq_mask=6, mixstyle_p=0.9, mixup_alpha=0.3)
+    assert torch.equal(augment.apply(x, source, frontend), expected)
+    mix = augment.mix(12, 0.99, source)
+    assert torch.equal(mix.lam, plan.lam) and torch.equal(mix.order, plan.order)
+    assert SpectrumAugment().mix(12, 0.0, source) is None
+
+
+def test_corrections_come_before_standardisation_and_masks_after() -> None:
+    frontend = FrontEnd(mels=20, standardise="sample", deltas=True)
+    x = torch.randn(30, 1, 20, 15, generator=generator()) - 4
+    augment = SpectrumAugment(response_p=0.5, correction_p=1.0, freq_stripes=2, freq_width=3, mixup_full_until=0.6)
+    offsets, corrections = torch.randn(3, 20, generator=generator(1)), torch.randn(4, 20, generator=generator(2))
+    eligible = torch.arange(30) < 10
+    out = augment.apply(x, generator(3), frontend, eligible, offsets, corrections)
+    assert out.shape == (30, 2, 20, 15)
+    kept = (out != 0).all(1)
+    plain = finished(x, frontend)
+    same = (out == plain).all(1)
+    assert torch.equal(same[10:], kept[10:]) and not same[:10].any()
+    assert torch.equal(out, augment.apply(x, generator(3), frontend, eligible, offsets, corrections))

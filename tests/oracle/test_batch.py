@@ -66,3 +66,38 @@ def test_windows_that_are_no_second_long_are_judged_by_the_second() -> None:
     prices = price_columns(space, columns, 10)
     assert [macs_per_second(int(macs), 0.3) for macs in prices.macs] == prices.macs_per_second.tolist()
     assert ((prices.macs_per_second <= 400_000) & (prices.weight_bytes <= 128_000)).tolist() == prices.fits.tolist()
+
+
+@pytest.mark.parametrize("seconds", [0.33333333333333, 0.33, 7.7])
+def test_odd_windows_are_judged_as_one_by_one(seconds: float) -> None:
+    text = TINY_SPACE.replace("mels: 32,", f"mels: 32, seconds: {seconds},")
+    space = loads(text)
+    columns = draw_columns(space, np.random.default_rng(0), 50)
+    prices = price_columns(space, columns, 10)
+    for index in range(50):
+        alone = assess(draw(space, FixedSuggest(recorded(space, columns, index)), 10), space.budget)
+        assert prices.macs_per_second[index] == macs_per_second(alone.cost.macs, seconds)
+        assert prices.fits[index] == alone.verdict.fits
+
+
+def test_absurd_widths_overflow_nothing() -> None:
+    stages = "\n".join("    - {family: cp, depth: 1, expansion: 8.0}" for _ in range(12))
+    space = loads(f"network:\n  stem: cp\n  base: 1024\n  multiplier: 4.0\n  stages:\n{stages}\n")
+    prices = price_columns(space, draw_columns(space, np.random.default_rng(0), 4), 10)
+    assert not prices.fits.any()
+    assert (prices.macs > 2**50).all() and (prices.weight_bytes > 2**50).all()
+
+
+def test_a_front_end_decides_the_input() -> None:
+    either = "{choice: [true, false]}"
+    searched = f"mels: 32, centre: {either}, deltas: {either}, pre_emphasis: {{choice: [0.0, 0.97]}},"
+    text = TINY_SPACE.replace("mels: 32,", searched)
+    space = loads(text)
+    columns = draw_columns(space, np.random.default_rng(0), 60)
+    prices = price_columns(space, columns, 10)
+    shapes = set()
+    for index in range(60):
+        candidate = draw(space, FixedSuggest(recorded(space, columns, index)), 10)
+        shapes.add(candidate.frontend.shape)
+        assert prices.macs[index] == assess(candidate, space.budget).cost.macs
+    assert len(shapes) == 6  # one or two channels; 17, 16 (pre-emphasis loses a sample) or 15 frames (whole ones)

@@ -47,6 +47,13 @@ def test_variants_are_priced_on_their_input() -> None:
         (["spaces/student.yaml", "--set", "network.bse=3"], "did you mean 'network.base'"),
         (["spaces/student.yaml", "--set", "network.base=17"], "16 to 64, step 8"),
         (["spaces/student.yaml", "--set", "frontend.mels=64"], "fixed at 128"),
+        (["spaces/student.yaml", "--set", "network.base=16", "--set", "network.base=24"], "set twice"),
+        (["spaces/student.yaml", "--set", "network.stages.0.rho=4"], "only where network.stages.0.family = rfr"),
+        (["bcres2-24", "--set", "resnorm=foo"], "resnorm: 'foo' is not one of"),
+        (["bcres2-24", "--set", "base=20"], "no multiple of 8"),
+        (["dsmn-1", "--set", "widths=24,32"], "kind tuple"),
+        (["mn04", "--set", "width=0"], "above 0"),
+        (["mn04", "--input", "1,99999999999999999999,9"], "at most"),
         (["sscp-s1", "--set", "base=3"], "fixed"),
         (["dcase2024-baseline", "--input", "1x256x65"], "channels,mels,frames"),
         (["dcase2024-baseline", "--input", "1,0,65"], "at least 1"),
@@ -121,9 +128,18 @@ def test_a_space_in_which_nothing_fits_is_refused_with_advice(tmp_path: Path) ->
     path = tmp_path / "huge.yaml"
     text = (ROOT / "spaces" / "cp.yaml").read_text(encoding="utf-8")
     path.write_text(text + "budget: {macs: 1000, weight_bytes: 1000}\n", encoding="utf-8")
-    done = asc_search("space", "check", path, "--draws", 1000)
+    done = asc_search("space", "check", path, "--draws", 5000)
     assert done.returncode == 1
     assert "less than 0.1% of the space" in done.stderr and "prefer" in done.stderr
     assert "Traceback" not in done.stderr
     assert asc_search("run", path, "--out", tmp_path / "run").returncode == 1
     assert not (tmp_path / "run" / "teachers").exists()
+
+
+def test_macs_are_by_the_second_of_a_designs_own_window() -> None:
+    raw = quote("seoul-raw", [], None).to_json(layers=False)
+    assert (raw["macs"], raw["macs_per_second"]) == (3_021_997_322, 302_199_733)
+    assert quote("seoul-raw", [], "2,1,47999").to_json(layers=False)["macs_per_second"] == 301_999_882
+    assert quote("seoul-raw", [], "2,1,47999", 0.5).to_json(layers=False)["macs_per_second"] == 603_999_764
+    wide = quote("dsmn-1", ["widths=32,32,64,64,64"], None).to_json(layers=False)
+    assert wide["params"] > 45_164

@@ -10,11 +10,12 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, ks_2samp
 from support import points
 
 from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Candidate
-from asc_search.space.columns import draw_columns
+from asc_search.space.columns import draw_columns, recorded
 from asc_search.space.domains import Choice, FloatRange, IntRange
 from asc_search.space.draw import FixedSuggest, draw, parameters
 from asc_search.space.load import load, loads
@@ -158,3 +159,47 @@ def test_the_nearest_choice() -> None:
     assert Choice(("a", "b")).nearest("c") == "a"
     assert Choice((False, True)).nearest(True) is True
     assert Choice((0, 1)).nearest(True) == 0  # True is not a number here
+
+
+def test_a_stepped_float_meets_its_condition() -> None:
+    space = loads(
+        "network: {stem: cp, base: 16, multiplier: {float: [0.7, 1.2], step: 0.1}, stages: [{family: cp, depth: 1}]}\n"
+        "training: {freq_mask: {value: 8, when: {network.multiplier: 0.9}}}\n"
+    )
+    drawn = [candidate.training.freq_mask for candidate, _ in points(space, 0, 300)]
+    assert 30 < drawn.count(8) < 80  # one in six
+    columns = draw_columns(space, np.random.default_rng(0), 300)
+    assert (columns["training.freq_mask"].drawn == np.isclose(columns["network.multiplier"].values, 0.9)).all()
+
+
+DISTRIBUTIONS = """
+network:
+  stem: cp
+  base: {int: [8, 64], log: true}
+  multiplier: {float: [0.5, 4.0], log: true}
+  stages: [{family: cp, depth: {int: [1, 4]}}]
+training: {freq_mask: {choice: [0, 5, 9]}, mixstyle_p: {float: [0, 1]}, warmup: {float: [0, 1], step: 0.25}}
+distillation:
+  teachers: {subset_of: [a, b], min: 0}
+  pool: {a: {kind: network, family: cp}, b: {kind: network, family: cp}}
+"""
+
+
+def test_many_are_drawn_as_optuna_draws_one() -> None:
+    space, count = loads(DISTRIBUTIONS), 1500
+    columns = draw_columns(space, np.random.default_rng(0), count)
+    ours = [recorded(space, columns, index) for index in range(count)]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    theirs = []
+    for _ in range(count):
+        trial = study.ask()
+        draw(space, trial, 10)
+        theirs.append(trial.params)
+    for name in theirs[0]:
+        one, other = ([params[name] for params in drawn] for drawn in (ours, theirs))
+        distinct = sorted(set(one) | set(other))
+        if len(distinct) > 100:
+            assert ks_2samp(one, other).pvalue > 1e-3, name
+        else:
+            table = [[drawn.count(value) for value in distinct] for drawn in (one, other)]
+            assert chi2_contingency(table).pvalue > 1e-3, name

@@ -203,6 +203,23 @@ NETWORKS = [
         ["is an option of sscp_stem", "cp_stem offers no options"],
     ),
     (
+        "network:\n  stem: cp\n  base: 32\n"
+        + STAGE.replace("cp, sscp", "cp, mn")
+        + "      kernel: {value: 5, when: {family: cp}}\n",
+        "7: network.stages.0.kernel.when",
+        ["never holds"],
+    ),
+    (
+        "network:\n  stem: cp\n  base: 32\n" + STAGE + "training: {schedule: steps}\n",
+        "7: training.final_lr",
+        ["above 0 where training.schedule is steps"],
+    ),
+    (
+        "network:\n  stem: cp\n  base: 32\n" + STAGE + "frontend: {centre: false, seconds: 0.1}\n",
+        "7: frontend.n_fft",
+        ["without centring"],
+    ),
+    (
         "network:\n  stem: cp\n  head: liner\n  base: 32\n" + STAGE,
         "3: network.head",
         ["conv_head", "did you mean 'linear'?"],

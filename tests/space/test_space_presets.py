@@ -14,7 +14,8 @@ from asc_search.nets.systems import SYSTEMS
 from asc_search.oracle.budget import assess
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.load import load, loads
-from asc_search.space.presets import params_for_design
+from asc_search.space.presets import _DESIGNS, params_for_design
+from asc_search.space.schema import PRESETS
 
 STUDENT = Path(__file__).resolve().parents[2] / "spaces" / "student.yaml"
 # Parameters and MACs as the teams and the organisers publish them (1 s, 256 x 65, 10 classes).
@@ -113,3 +114,15 @@ def test_random_points_of_the_student_space_can_be_priced() -> None:
     found = [assess(candidate, space.budget) for candidate, _ in points(space, 0, 100)]
     assert sum(one.cost is not None for one in found) > 90
     assert sum(one.verdict.fits for one in found) > 10
+
+
+@pytest.mark.parametrize("design", ["dcase2024-baseline", "sscp-mobile", "sscp-s1"])
+def test_designs_do_not_depend_on_the_order_of_choices(design: str) -> None:
+    text = Path(STUDENT).read_text(encoding="utf-8").replace("choice: [conv, linear]", "choice: [linear, conv]")
+    text = text.replace("  stem_stride:", "  stem_fusion: {choice: [serial, parallel]}\n  stem_stride:")
+    assert params_for_design(loads(text), design) is not None
+    assert params_for_design(load(STUDENT), design) is not None
+
+
+def test_every_preset_is_a_design_that_can_be_wanted() -> None:
+    assert set(PRESETS) == set(_DESIGNS)

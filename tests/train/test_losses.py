@@ -39,3 +39,24 @@ def test_without_a_teacher_it_is_cross_entropy() -> None:
     batch = Batch(torch.empty(0), labels, None, None)
     expected = torch.nn.functional.cross_entropy(logits, labels)
     torch.testing.assert_close(distillation(logits, batch, 2.0, 0.1), expected)
+
+
+@pytest.mark.parametrize("taught", [False, True])
+def test_smoothing_concerns_the_hard_labels_only(taught: bool) -> None:
+    logits, labels = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+    teacher = torch.randn(5, 3, dtype=torch.float64) if taught else None
+    batch = Batch(torch.empty(0), labels, teacher, None)
+    smooth = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.2)
+    torch.testing.assert_close(cross_entropy(logits, batch, 0.2), smooth)
+    plain = torch.nn.functional.cross_entropy(logits, labels)
+    difference = distillation(logits, batch, 2.0, 0.4, 0.2) - distillation(logits, batch, 2.0, 0.4)
+    torch.testing.assert_close(difference, (0.4 if taught else 1.0) * (smooth - plain))
+
+
+def test_smoothing_and_mixing_commute() -> None:
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 1])
+    mix = Mix(torch.tensor([0.1, 0.5, 0.9, 1.0]), torch.tensor([2, 0, 1, 3]))
+    each = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.3, reduction="none")
+    other = torch.nn.functional.cross_entropy(logits, labels[mix.order], label_smoothing=0.3, reduction="none")
+    expected = (mix.lam * each + (1 - mix.lam) * other).mean()
+    torch.testing.assert_close(cross_entropy(logits, Batch(torch.empty(0), labels, None, mix), 0.3), expected)

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, recall_score
 
 from asc_search.errors import DataError, DivergedError
@@ -67,7 +68,9 @@ def test_equals_scikit_learn(seed, clips, absent, dtype):
         assert score["log_loss"] == pytest.approx(sklearn_log_loss(labels[rows], probabilities[rows]), rel=1e-6)
         assert score["clips"] == rows.sum()
 
-    for group, members in (("seen", ["a", "s1"]), ("unseen", ["b", "c", "s2", "s10"])):
+    groups = {"real": ["a"], "seen": ["s1"], "unseen": ["b", "c", "s2", "s10"]}
+    assert set(metrics.groups) <= set(groups)
+    for group, members in groups.items():
         rows = np.isin(devices, members)
         assert (group in metrics.groups) == rows.any()
         if rows.any():
@@ -95,9 +98,43 @@ def test_by_hand():
     assert metrics.accuracy == 0.75 and metrics.confusion == [[2, 0], [1, 1]]
     assert metrics.log_loss == pytest.approx(-(np.log(0.9) + np.log(0.4) + np.log(0.8)) / 4)
     assert metrics.groups == {
-        "seen": {"accuracy": 0.5, "micro_accuracy": 0.5, "clips": 2},
+        "real": {"accuracy": 0.5, "micro_accuracy": 0.5, "clips": 2},
         "unseen": {"accuracy": 1.0, "micro_accuracy": 1.0, "clips": 2},
     }
+
+
+def test_groups_are_those_of_tau():
+    devices = ["a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"]
+    probabilities, labels, _ = drawn(8, 90)
+    metrics = evaluate(probabilities, labels, CLASSES, devices * 10, {"a", "b", "c", "s1", "s2", "s3"})
+    assert {name: score["clips"] for name, score in metrics.groups.items()} == {"real": 30, "seen": 30, "unseen": 30}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("seed", "clips"), [(0, 1000), (1, 13), (2, 1)])
+def test_calibration_error_is_that_of_scikit_learns_curve(seed, clips, dtype):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(len(CLASSES), 0.3), clips).astype(dtype)
+    labels = rng.integers(0, len(CLASSES), clips)
+    correct, confidence = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+    accuracy, mean = calibration_curve(correct, confidence, n_bins=15, pos_label=True)
+    counts = np.histogram(confidence, np.linspace(0, 1, 16))[0]
+    expected = (counts[counts > 0] * np.abs(accuracy - mean)).sum() / clips
+    assert evaluate(probabilities, labels, CLASSES).calibration_error == pytest.approx(expected, rel=1e-5)
+
+
+def test_calibration_error_by_hand():
+    probabilities = np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5], [0.4, 0.6]])
+    # Bins: twice 1.0 with one right; 0.5, right; 0.6 = 9/15, a bin's upper edge, wrong.
+    metrics = evaluate(probabilities, [0, 1, 0, 0], ("indoor", "outdoor"))
+    assert metrics.calibration_error == pytest.approx((2 * 0.5 + 0.5 + 0.6) / 4)
+
+
+def test_reads_what_was_written_before_the_calibration_error():
+    probabilities, labels, _ = drawn(9, 20)
+    metrics = evaluate(probabilities, labels, CLASSES)
+    old = {key: value for key, value in metrics.to_json().items() if key != "calibration_error"}
+    assert Metrics.from_json(old).calibration_error is None
 
 
 def test_round_trips_through_json_and_is_ordered_by_device():

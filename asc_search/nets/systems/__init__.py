@@ -17,6 +17,8 @@ SYSTEMS: dict[str, Callable[..., NetSpec]] = {
     **mn.SYSTEMS,
 }
 
+WINDOW_SECONDS = {"seoul-raw": 10.0, "seoul-mel": 10.0}  # of audio in a design's own input; the others hear one second
+
 
 def system(name: str) -> Callable[..., NetSpec]:
     """The design called ``name``; its keyword arguments are what can be varied.

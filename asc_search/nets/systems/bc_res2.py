@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from asc_search.errors import NetworkError
 from asc_search.nets.spec import LayerSpec, NetSpec
 
 
@@ -22,6 +23,8 @@ def bc_res2net(base: int = 24, resnorm: str = "batch", deep: bool = False, spare
     maps of 128; it registers 132,306 parameters, 9,000 fewer: as many as one (3,1) convolution shared among the four splits
     of each of its eight transition blocks would save.
     """
+    if base < 8 or base % 8:
+        raise NetworkError(f"BC-Res2Net: base {base} is no multiple of 8, as its widths of 1.5 and 2.5 times it need")
     layers = [LayerSpec("bc_stem", 2 * base, (2, 1), {"input_norm": True, "resnorm": resnorm})]
     stages = [(base, 1, (1, 1)), (3 * base // 2, 1, (2, 2)), (2 * base, 3, (2, 2)), (5 * base // 2, 3, (1, 1))]
     for out, normals, stride in stages:
