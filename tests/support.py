@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from asc_search.data.audio_io import write_wav
+from asc_search.data.clips import Clips
 from asc_search.nets.spec import Scalar
 from asc_search.space.candidate import Candidate
 from asc_search.space.columns import draw_columns, recorded
@@ -62,3 +64,15 @@ def command(*arguments: object) -> list[str]:
 
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "TERM": "dumb"}
+
+
+def tone_clips(folder: Path, count: int, rate_hz: int) -> Clips:
+    """``count`` seconds of noisy tones as wav files, of two classes and the devices a and b in turn."""
+    rng = np.random.default_rng(0)
+    time = np.arange(rate_hz) / rate_hz
+    for index in range(count):
+        tone = 0.3 * np.sin(2 * np.pi * 200 * (index + 1) * time) + 0.05 * rng.standard_normal(rate_hz)
+        write_wav(folder / f"{index}.wav", tone.astype(np.float32), rate_hz)
+    files = tuple(f"{index}.wav" for index in range(count))
+    labels, devices = tuple(index // 2 % 2 for index in range(count)), tuple("ab"[index % 2] for index in range(count))
+    return Clips(folder, ("one", "two"), files, labels, devices, ("",) * count, ("train",) * count)

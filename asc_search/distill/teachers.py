@@ -25,6 +25,7 @@ from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.predict import score_clips, window_logits
+from asc_search.train.responses import ALL_GENERATED, Responses
 from asc_search.train.windows import Windows, save_array, transformed_windows
 
 VERSION = 1  # raise when a teacher of the same declaration would give other logits
@@ -47,6 +48,7 @@ def teach(
     recipe: Training,
     seed: int,
     after_epoch: Callable[[TrainState], None],
+    responses: Responses = ALL_GENERATED,
 ) -> Taught:
     """Train (or load and fit) ``teacher`` on ``training``, run it once over its windows, keep the logits in ``folder``.
 
@@ -55,14 +57,15 @@ def teach(
     Raises:
         WeightsError: a tagger's weights file is missing or not what it should be.
     """
-    name = _key(teacher, training, validation, frontend, recipe, seed)
+    name = _key(teacher, training, validation, frontend, recipe, seed, *([responses] if recipe.response_p else []))
     logits_path, note_path = folder / "logits" / f"{name}.npy", folder / "logits" / f"{name}.json"
     note = read_json(note_path)
     if note is None or not logits_path.exists() or logits_path.stat().st_size != note["bytes"]:
         if isinstance(teacher, TaggerTeacher):
             logits, metrics = _tagger(folder, teacher, training, validation, frontend.seconds)
         else:
-            logits, metrics = _network(folder, name, teacher, training, validation, frontend, recipe, seed, after_epoch)
+            material = Material(folder, training, {}, responses)
+            logits, metrics = _network(material, name, teacher, validation, frontend, recipe, seed, after_epoch)
         write_atomically(logits_path, lambda aside: save_array(aside, logits.astype(np.float16)))
         size = logits_path.stat().st_size
         note = {"teacher": teacher.name, "bytes": size, "validation": metrics.to_json()}
@@ -107,10 +110,9 @@ def _measure(logits: np.ndarray, windows: Windows) -> Metrics:
 
 
 def _network(
-    folder: Path,
+    material: Material,
     name: str,
     teacher: NetworkTeacher,
-    training: Clips,
     validation: Clips,
     frontend: FrontEnd,
     recipe: Training,
@@ -118,7 +120,7 @@ def _network(
     after_epoch: Callable[[TrainState], None],
 ) -> tuple[np.ndarray, Metrics]:
     """A larger network of our own, trained with cross-entropy in the run."""
-    own = teacher.frontend_on(frontend)
+    own, folder, training = teacher.frontend_on(frontend), material.folder, material.training
     spec = mobile(
         teacher.family,
         own.shape,
@@ -131,7 +133,7 @@ def _network(
     candidate = Candidate(own, spec, training=replace(recipe, lr=teacher.lr))
     state = train_candidate(
         candidate,
-        Material(folder, training, {}),
+        material,
         folder / "teachers" / name / "checkpoint.safetensors",
         seed=seed,
         epochs=teacher.epochs,

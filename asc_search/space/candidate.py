@@ -27,8 +27,11 @@ class Training:
     """How a network is trained: optimiser, learning rate over time, and the augmentations with their strengths.
 
     ``crops_per_clip`` windows are drawn from each clip an epoch; ``roll_s`` rolls the window by up to that many
-    seconds; ``freq_mask`` mel bands are masked at most; Freq-MixStyle with probability ``mixstyle_p`` and
-    Beta(``mixstyle_alpha``); mixup with Beta(``mixup_alpha``), 0 for none.
+    seconds; ``freq_mask`` mel bands are masked at most, and two stripes of up to ``time_mask`` frames; Freq-MixStyle with
+    probability ``mixstyle_p`` and Beta(``mixstyle_alpha``); mixup with Beta(``mixup_alpha``), 0 for none, of whole batches
+    up to the share ``mixup_full_until`` of the training and of half of each afterwards (SCUT).
+    On the waveform: a device response with probability ``response_p``, rescaled as ``response_scaling`` says (``none``,
+    CP-JKU; ``range``, GZHU); time stretch by a rate within ``stretch`` of 1; gain within ``gain_db``.
 
     ``optimizer`` is one of ``adamw``, ``adam``, ``amsgrad``, ``radam``, ``sgd`` (Nesterov, with ``momentum``).
     ``schedule`` is the way ``lr`` falls (``cosine``, ``linear``, ``steps``, ``inverse``, ``constant``), or a published
@@ -50,6 +53,12 @@ class Training:
     mixstyle_p: float = 0.4
     mixstyle_alpha: float = 0.3
     mixup_alpha: float = 0.0
+    time_mask: int = 0
+    mixup_full_until: float = 1.0
+    response_p: float = 0.0
+    response_scaling: str = "none"
+    stretch: float = 0.0
+    gain_db: float = 0.0
     optimizer: str = "adamw"
     momentum: float = 0.9
     schedule: str = "cosine"

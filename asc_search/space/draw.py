@@ -11,10 +11,10 @@ from asc_search.nets.plan import End, Stage, assemble, stage_width
 from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value, equal
-from asc_search.space.schema import DISTILLATION, FRONTEND, PRUNING, STRIDES, TRAINING
+from asc_search.space.schema import DISTILLATION, FRONTEND, PRUNING, STEM_STRIDES, TRAINING
 from asc_search.space.space import Condition, Parameter, Space
 
-STRIDE_PAIRS = {text: tuple(map(int, text.split("x"))) for text in STRIDES}
+STRIDE_PAIRS = {text: tuple(map(int, text.split("x"))) for text in STEM_STRIDES}
 DECIDE = ("frontend.", "network.", "pruning.ratio", "weight_type")  # parameters that a price depends on
 _STAGE = ("family", "depth", "width", "stride", "stride_at")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
+from asc_search.audio.device_ir import SCALINGS
 from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, FrontEnd
 from asc_search.nets.blocks import Option, families
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
@@ -14,6 +15,7 @@ from asc_search.space.published import REFERENCES
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
 WEIGHT_TYPES = ("fp32", "fp16")
 STRIDES = tuple(f"{freq}x{time}" for freq, time in product((1, 2, 3), repeat=2))
+STEM_STRIDES = (*STRIDES, *(f"1x{time}" for time in (4, 6, 8, 12, 16, 24, 32, 48)))  # raw waveforms need long ones
 HUGE = 10**15
 # Named here as they have no say in the train room, which is above this one and knows what they mean.
 OPTIMIZERS = ("adamw", "adam", "amsgrad", "radam", "sgd")
@@ -82,6 +84,14 @@ TRAINING = {
     "mixstyle_p": _number(_TRAIN.mixstyle_p, 0, 1, "probability of Freq-MixStyle"),
     "mixstyle_alpha": _number(_TRAIN.mixstyle_alpha, 0.01, 10, "Beta parameter of Freq-MixStyle"),
     "mixup_alpha": _number(_TRAIN.mixup_alpha, 0, 10, "Beta parameter of mixup, 0 for none"),
+    "time_mask": _number(_TRAIN.time_mask, 0, 4096, "frames of each of two time masks, at most"),
+    "mixup_full_until": _number(_TRAIN.mixup_full_until, 0, 1, "share of the training with mixup of whole batches"),
+    "response_p": _number(_TRAIN.response_p, 0, 1, "probability of hearing a clip through a device's response"),
+    "response_scaling": _choice(
+        _TRAIN.response_scaling, SCALINGS, "level after a response: as it is, or the range kept"
+    ),
+    "stretch": _number(_TRAIN.stretch, 0, 0.5, "time stretch: the rate's largest distance from 1"),
+    "gain_db": _number(_TRAIN.gain_db, 0, 60, "change of level in dB, at most"),
     "optimizer": _choice(_TRAIN.optimizer, OPTIMIZERS, "optimiser"),
     "momentum": _number(_TRAIN.momentum, 0, 0.999, "momentum of sgd"),
     "schedule": _choice(
@@ -118,6 +128,7 @@ DATA = {
     "source": Option("str", "demo", "`demo` or `folder:PATH`"),
     "validation_fraction": _number(0.2, 0.01, 0.9, "share of the training part kept for validation"),
     "seed": _number(0, 0, 2**32 - 1, "seed of the split"),
+    "responses": Option("str", "generated", "device responses: `generated`, or a folder of impulse responses (wav)"),
     "allow_leaky_split": Option("bool", False, "accept splits that share recording locations"),
 }
 
@@ -154,8 +165,8 @@ _BASE = _number(32, 4, 1024, "width of the stem")
 _MULTIPLIER = _number(1.8, 0.5, 4.0, "width of a stage over that of the stage before")
 
 
-def _stride(doc: str, default: str) -> Option:
-    return Option("str", default, doc, choices=STRIDES)
+def _stride(doc: str, default: str, choices: Sequence[str] = STRIDES) -> Option:
+    return Option("str", default, doc, choices=tuple(choices))
 
 
 ENDS = ("stem", "head")
@@ -166,7 +177,7 @@ def network_fields() -> dict[str, Field]:
     stem, head = (_end(role) for role in ENDS)
     return {
         "stem": replace(stem, required=True),
-        "stem_stride": Field(_stride("stride of the stem's last convolution (freq x time)", "2x2")),
+        "stem_stride": Field(_stride("stride of the stem's last convolution (freq x time)", "2x2", STEM_STRIDES)),
         "base": Field(_BASE, required=True),
         "multiplier": Field(_MULTIPLIER),
         "head": head,

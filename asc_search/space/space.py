@@ -49,7 +49,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Data:
-    """Where the clips come from (``demo`` or ``folder:PATH``) and how they are split. Empty tuples: not given."""
+    """Where the clips come from and how they are split; empty tuples: not given.
+
+    ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
+    whose clips may be heard through them, all if none is given.
+    """
 
     source: str = "demo"
     labels: tuple[str, ...] = ()
@@ -58,6 +62,8 @@ class Data:
     validation_fraction: float = 0.2
     seed: int = 0
     allow_leaky_split: bool = False
+    responses: str = "generated"
+    response_devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

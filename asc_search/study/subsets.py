@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import teach
@@ -12,6 +14,7 @@ from asc_search.study.create import derived_seed
 from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material
+from asc_search.train.responses import GENERATED, Responses
 
 
 def teach_all(
@@ -25,20 +28,41 @@ def teach_all(
     """
     frontend = FrontEnd(**_constants(space, "frontend"))
     recipe = Training(**_constants(space, "training"))
-    logits = {}
+    logits, responses = {}, responses_of(space)
     for name in names:
         teacher = space.pool[name]
         epochs = getattr(teacher, "epochs", 1)
         stage.begin(f"teacher {name}", epochs)
         seed = derived_seed(space.search.seed, "teacher", name)
         taught = teach(
-            run.root, teacher, training, validation, frontend, recipe, seed, lambda state: stage.epoch(state.epoch)
+            run.root,
+            teacher,
+            training,
+            validation,
+            frontend,
+            recipe,
+            seed,
+            lambda state: stage.epoch(state.epoch),
+            responses,
         )
         logits[name] = taught.logits
         stage.end(
             f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)"
         )
-    return Material(run.root, training, logits)
+    return Material(run.root, training, logits, responses)
+
+
+def responses_of(space: Space) -> Responses:
+    """The device responses of the space; a folder is relative to the space's file.
+
+    Raises:
+        DataError: the folder or a file in it cannot be used.
+    """
+    source = space.data.responses
+    if source != GENERATED:
+        source = str(Path(space.file).parent / Path(source).expanduser())
+        Responses(source).at(16_000)  # before anything is trained
+    return Responses(source, space.data.response_devices)
 
 
 def _constants(space: Space, section: str) -> dict[str, object]:

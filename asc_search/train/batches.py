@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from asc_search.audio.augment import Mix, draw_mix, freq_mixstyle, mask_freq, mixed, roll_time
-from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.augment import Mix, mixed
 from asc_search.space.candidate import Training
+from asc_search.train.inputs import Inputs
 from asc_search.train.losses import Batch
 from asc_search.train.windows import Windows
 
@@ -25,34 +25,28 @@ def epoch_rows(windows: Windows, crops_per_clip: int, rng: np.random.Generator) 
 
 
 def epoch_batches(
-    windows: Windows,
+    inputs: Inputs,
     teacher: np.ndarray | None,
     training: Training,
-    frontend: FrontEnd,
     seed: int,
     epoch: int,
+    epochs: int,
     device: torch.device,
 ) -> Iterator[Batch]:
-    """The augmented batches of one epoch; ``teacher`` (windows, classes) holds the subset's mean logits.
+    """The augmented batches of one epoch of ``epochs``; ``teacher`` (windows, classes) holds the subset's mean logits.
 
     A last batch of a single sample is dropped: BatchNorm cannot train on it.
     """
     rng = np.random.default_rng((seed, epoch))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    windows = inputs.windows
     labels = windows.clips.label_array()[windows.clip_of]
-    raw = frontend.kind == "raw"
-    most_roll = round(training.roll_s * frontend.rate_hz / (1 if raw else frontend.hop))
-    most_bins = 0 if raw else training.freq_mask
     rows = epoch_rows(windows, training.crops_per_clip, rng)
     for start in range(0, len(rows), training.batch):
         chosen = rows[start : start + training.batch]
         if len(chosen) < 2:
             return
-        x = torch.from_numpy(windows.values[chosen].astype(np.float32)).to(device)
-        x = roll_time(x, most_roll, generator)
-        x = mask_freq(x, most_bins, frontend.fill, generator)
-        x = freq_mixstyle(x, training.mixstyle_p, training.mixstyle_alpha, generator)
-        mix = draw_mix(len(chosen), training.mixup_alpha, generator)
+        x, mix = inputs.batch(chosen, epoch / epochs, generator, device)
         if mix is not None:
             mix = Mix(mix.lam.to(device), mix.order.to(device))
         targets = None if teacher is None else torch.from_numpy(teacher[chosen].astype(np.float32)).to(device)

@@ -13,14 +13,16 @@ from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Candidate
 from asc_search.train.batches import batch_count, epoch_batches
-from asc_search.train.features import frontend_windows
 from asc_search.train.fit import Recipe, TrainState, device, fit, restore, start
+from asc_search.train.inputs import open_inputs
 from asc_search.train.losses import distillation
+from asc_search.train.responses import ALL_GENERATED, Responses
 
 
 @dataclass(frozen=True)
 class Material:
-    """What every training of a run shares: clips to learn from, where features are kept, and teachers' logits by name.
+    """What every training of a run shares: clips to learn from, where features are kept, teachers' logits by name, and
+    device responses to hear the clips through.
 
     Logits are (windows, classes) arrays in the order of the training clips' windows.
     """
@@ -28,6 +30,7 @@ class Material:
     folder: Path
     training: Clips
     teachers: Mapping[str, np.ndarray]
+    responses: Responses = ALL_GENERATED
 
     def subset_logits(self, names: tuple[str, ...]) -> np.ndarray | None:
         """Mean logits (windows, classes) of a teacher subset; None for the empty one."""
@@ -53,18 +56,18 @@ def train_candidate(
         DivergedError: the loss is not finite or has exploded.
     """
     training = candidate.training
-    windows = frontend_windows(material.folder, material.training, candidate.frontend)
-    recipe = Recipe(training, epochs, batch_count(windows, training))
+    inputs = open_inputs(material.folder, material.training, candidate.frontend, training, material.responses, device())
+    recipe = Recipe(training, epochs, batch_count(inputs.windows, training))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     teacher = material.subset_logits(candidate.distillation.teachers)
-    if teacher is not None and len(teacher) != len(windows.values):
+    if teacher is not None and len(teacher) != len(inputs.windows.values):
         raise AscSearchError(
-            f"teachers heard {len(teacher)} windows, the student {len(windows.values)}; please report this"
+            f"teachers heard {len(teacher)} windows, the student {len(inputs.windows.values)}; please report this"
         )
     plan = candidate.distillation
     return fit(
         state,
-        lambda epoch: epoch_batches(windows, teacher, training, candidate.frontend, seed, epoch, device()),
+        lambda epoch: epoch_batches(inputs, teacher, training, seed, epoch, epochs, device()),
         partial(distillation, temperature=plan.temperature, weight=plan.weight, smoothing=training.label_smoothing),
         recipe,
         epochs if until is None else until,
