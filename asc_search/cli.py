@@ -26,8 +26,10 @@ app = typer.Typer(
 )
 
 space_app = typer.Typer(help="Look at a search space without training.", no_args_is_help=True)
+data_app = typer.Typer(help="Get and check data sets.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure asc-search on this machine.", no_args_is_help=True)
 app.add_typer(space_app, name="space")
+app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 
 
@@ -49,7 +51,9 @@ def _main(
 @app.command()
 def run(
     space: Annotated[Path, typer.Argument(help="The YAML space, for example spaces/student.yaml.")],
-    data: Annotated[str | None, typer.Option(help="Data instead of the space's: demo or folder:PATH.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data instead of the space's: demo, folder:PATH or tau2022:PATH.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME of the space by default.")] = None,
     storage: Annotated[
         str | None, typer.Option(help="SQLAlchemy URL of the study's database instead of a file.")
@@ -179,6 +183,34 @@ def check(
     else:
         space_check.print_check(loaded, found)
     space_check.refuse_hopeless(loaded, found)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="tau2019, tau2020 or tau2022 (development sets).")],
+    root: Annotated[Path, typer.Option(help="Folder to put the set into.")],
+    keep_archives: Annotated[bool, typer.Option(help="Keep the zip files after unpacking.")] = False,
+) -> None:
+    """Download a data set with checksums and unpack it; the same command goes on where one was stopped."""
+    from asc_search.data.fetch import fetch
+
+    print(fetch(name, root, keep_archives=keep_archives))
+
+
+@data_app.command("check")
+def data_check(
+    source: Annotated[str, typer.Argument(help="folder:PATH, tau2019:PATH, tau2020:PATH or tau2022:PATH.")],
+    decode: Annotated[bool, typer.Option(help="Decode every file, not only its header.")] = False,
+    lists: Annotated[Path | None, typer.Option(help="Folder of the official lists split5.csv, ...")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare a data set with its published counts and name missing and unreadable files."""
+    from asc_search.data.check import check as check_source
+
+    found = check_source(source, decode=decode, lists=lists)
+    print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
+    if not found.ok:
+        raise typer.Exit(1)
 
 
 @bench_app.command()

@@ -76,3 +76,10 @@ def tone_clips(folder: Path, count: int, rate_hz: int) -> Clips:
     files = tuple(f"{index}.wav" for index in range(count))
     labels, devices = tuple(index // 2 % 2 for index in range(count)), tuple("ab"[index % 2] for index in range(count))
     return Clips(folder, ("one", "two"), files, labels, devices, ("",) * count, ("train",) * count)
+
+
+def cut(samples: np.ndarray, length: int, count: int) -> np.ndarray:
+    """``count`` windows of ``length`` samples, each half a window on; the clip is repeated where it is too short."""
+    step = length // 2
+    filled = np.resize(samples, max(len(samples), length + step * (count - 1)))
+    return np.stack([filled[i * step : i * step + length] for i in range(count)])

@@ -29,10 +29,13 @@ _FILES_ADVICE = "repair or remove these files, or give --skip-bad-files to go on
 
 @dataclass(frozen=True)
 class TauName:
-    """What a file name of the TAU Urban Acoustic Scenes sets says; ``location`` is city and location id."""
+    """What a file name of the TAU Urban Acoustic Scenes sets says; ``location`` is city and location id, ``segment``
+    numbers the 10-s recording, ``second`` is the place of a 1-s clip in it (None for a whole one)."""
 
     scene: str
     location: str
+    segment: str
+    second: int | None
     device: str
 
 
@@ -60,11 +63,19 @@ class _Row:
 def tau_name(file: str) -> TauName | None:
     """Parse ``<scene>-<city>-<location>-<segment>[-<second>]-<device>.<ext>``; None for any other name."""
     match = _TAU_NAME.fullmatch(PurePosixPath(file).stem)
-    return TauName(match["scene"], f"{match['city']}-{match['place']}", match["device"]) if match else None
+    if not match:
+        return None
+    second = int(match["second"]) if match["second"] else None
+    return TauName(match["scene"], f"{match['city']}-{match['place']}", match["segment"], second, match["device"])
 
 
 def read_folder(
-    root: Path, labels: Sequence[str] | None = None, *, skip_bad_files: bool = False, check_samples: bool = True
+    root: Path,
+    labels: Sequence[str] | None = None,
+    *,
+    skip_bad_files: bool = False,
+    check_samples: bool = True,
+    advice: str = _FILES_ADVICE,
 ) -> Folder:
     """The clips named in ``root/meta.csv`` (comma or tab separated), with everything that is wrong reported at once.
 
@@ -72,17 +83,14 @@ def read_folder(
     ``source_label``), and the recording location as ``location``, ``location_id`` (with ``city``), ``identifier`` or
     ``source_id``. Device and location that a row leaves open are taken from a file name of TAU form. ``labels`` fixes
     the classes and their order; without it they are those found, sorted. ``check_samples`` decodes every file;
-    otherwise only headers are read.
+    otherwise only headers are read. ``advice`` says what to do about unusable files.
 
     Raises:
         DataError: the table is unusable, or rows have unusable files or unknown labels; with ``skip_bad_files`` such rows
             are left out.
     """
-    rows, problems, strays = _parse_meta(root, labels)
-    if problems:
-        raise DataError(f"{root}: meta.csv has mistakes", [*problems, *strays.values()])
+    rows, classes, strays = _read_meta(root, labels)
     bad = strays | _check_files(root, rows)
-    classes = tuple(labels) if labels else tuple(sorted({row.label for row in rows}))
     kept = [i for i in range(len(rows)) if i not in bad]
     folder = _gather(root, classes, [rows[i] for i in kept])
     if check_samples:
@@ -90,16 +98,27 @@ def read_folder(
         bad |= {kept[i]: problem for i, problem in damaged.items()}
         folder = _gather(root, classes, [row for i, row in enumerate(rows) if i not in bad])
     if bad and not skip_bad_files:
-        raise DataError(f"{root}: files cannot be used", [bad[i] for i in sorted(bad)], _FILES_ADVICE)
+        raise DataError(f"{root}: files cannot be used", [bad[i] for i in sorted(bad)], advice)
     if not len(folder.clips):
         raise DataError(f"{root}: no clip is left", [Problem("meta.csv", "has no row with a usable file")])
     return Folder(folder.clips, folder.folds, tuple(bad[i] for i in sorted(bad)))
 
 
-def check_audio(clips: Clips) -> dict[int, Problem]:
-    """Decode every file (in parallel threads, with a progress bar): what is wrong, by index into ``clips``."""
+def read_listing(root: Path) -> Folder:
+    """The clips named in ``root/meta.csv`` as :func:`read_folder` reads it, without a look at their files.
 
-    reasons = _in_parallel(lambda file: _reason(read_mono, clips.root / file), clips.files, "checking audio")
+    Raises:
+        DataError: the table is unusable.
+    """
+    rows, classes, _ = _read_meta(root, None)
+    return _gather(root, classes, rows)
+
+
+def check_audio(clips: Clips, *, decode: bool = True) -> dict[int, Problem]:
+    """Decode every file, or read its header (in parallel threads, with a progress bar): what is wrong, by index into
+    ``clips``."""
+    check = read_mono if decode else check_header
+    reasons = _in_parallel(lambda file: _reason(check, clips.root / file), clips.files, "checking audio")
     return {i: Problem(clips.files[i], reason) for i, reason in enumerate(reasons) if reason}
 
 
@@ -123,6 +142,14 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not numbered:
         raise DataError("a table is empty", [Problem(str(path), "has no header line")])
     return numbered[0][1], numbered[1:]
+
+
+def _read_meta(root: Path, labels: Sequence[str] | None) -> tuple[list[_Row], tuple[str, ...], dict[int, Problem]]:
+    """Rows of a usable ``meta.csv``, the classes, and rows of unknown label (by index)."""
+    rows, problems, strays = _parse_meta(root, labels)
+    if problems:
+        raise DataError(f"{root}: meta.csv has mistakes", [*problems, *strays.values()])
+    return rows, tuple(labels) if labels else tuple(sorted({row.label for row in rows})), strays
 
 
 def _parse_meta(root: Path, labels: Sequence[str] | None) -> tuple[list[_Row], list[Problem], dict[int, Problem]]:

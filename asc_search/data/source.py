@@ -1,18 +1,20 @@
-"""Opening a data source by its name: the generated demo set, or a folder of recordings."""
+"""Opening a data source by its name: the generated demo set, a folder of recordings, or a published set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from asc_search.data.clips import Clips
 from asc_search.data.demo import DemoSize, make_demo
-from asc_search.data.folder import Folder, path_problem, read_folder, read_table
-from asc_search.data.splits import assign_splits, list_files
+from asc_search.data.folder import path_problem, read_folder, read_table
+from asc_search.data.splits import apply_lists, assign_splits, keep_training
+from asc_search.data.tau import name_problems, official_list, subset_percent, tau_folder
+from asc_search.data.tau_facts import TAU_SETS, TauSet
 from asc_search.errors import DataError, Problem
 
-_FOLDER = "folder:"
+KINDS = ("folder", *TAU_SETS)
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,38 @@ class OpenedSource:
     synthetic: bool
 
 
+@dataclass(frozen=True)
+class Located:
+    """What ``KIND:PATH`` stands for: the folder with the ``meta.csv``, and which published set it is, if any."""
+
+    source: str
+    root: Path
+    tau: TauSet | None
+
+
 def absolute_source(source: str) -> str:
-    """``source`` with the path of ``folder:PATH`` made absolute, so that it means the same from everywhere."""
-    if not source.startswith(_FOLDER) or source == _FOLDER:
-        return source
-    return f"{_FOLDER}{Path(source.removeprefix(_FOLDER)).expanduser().resolve()}"
+    """``source`` with the path of ``KIND:PATH`` made absolute, so that it means the same from everywhere."""
+    kind, _, path = source.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve()}" if kind in KINDS and path else source
+
+
+def locate(source: str) -> Located:
+    """Find the folder of ``folder:PATH``, ``tau2019:PATH``, ``tau2020:PATH`` or ``tau2022:PATH``.
+
+    Raises:
+        DataError: no such kind or folder, or a TAU folder is not laid out as published.
+    """
+    kind, _, path = source.partition(":")
+    if kind not in KINDS or not path.strip():
+        sets = ", ".join(f"'{name}:PATH'" for name in TAU_SETS)
+        what = f"must be 'demo' or 'folder:PATH', PATH being a folder with a meta.csv, or a published set: {sets}"
+        raise DataError("the data source cannot be opened", [Problem(f"source {source!r}", what)])
+    root, tau = Path(path).expanduser(), TAU_SETS.get(kind)
+    if not root.is_dir():
+        advice = f"run 'asc-search data fetch {kind} --root {path}' to get it" if tau else ""
+        problem = Problem(source, f"there is no folder {root.resolve()}")
+        raise DataError("the data source cannot be opened", [problem], advice)
+    return Located(source, tau_folder(root, tau) if tau else root, tau)
 
 
 def open_source(
@@ -44,40 +73,52 @@ def open_source(
     test_fraction: float = 0.2,
     validation_fraction: float = 0.2,
     seed: int = 0,
+    subset: str | None = None,
+    lists: Path | None = None,
     skip_bad_files: bool = False,
     allow_leaky_split: bool = False,
     check_samples: bool = True,
     demo_size: DemoSize | None = None,
 ) -> OpenedSource:
-    """Open ``demo`` (generated once into ``workdir/demo``) or ``folder:PATH`` (a folder with ``meta.csv``).
+    """Open ``demo`` (generated once into ``workdir/demo``), ``folder:PATH`` (a folder with ``meta.csv``), or a published
+    set in its official layout: ``tau2019:PATH``, ``tau2020:PATH``, ``tau2022:PATH``.
 
     Training and test part come from ``evaluation_setup/fold1_{train,evaluate}.csv`` where the folder has them, else as
-    :func:`~asc_search.data.splits.assign_splits` says. An evaluation set is looked for in the folder's ``evaluation/``.
-    The demo set itself is the same for every ``seed``, which chooses its validation part only.
+    :func:`~asc_search.data.splits.assign_splits` says. ``subset`` ("5%" to "100%", tau2022 only) cuts the training part
+    down to an official list before the validation part is taken from it; the list is looked for in ``lists``, else in
+    the folder, else downloaded into ``workdir``. An evaluation set is looked for in the folder's ``evaluation/``.
+    ``check_samples`` decodes every file, but not those of published sets, whose archives have checksums. The demo set
+    itself is the same for every ``seed``, which chooses its validation part only.
 
     Raises:
         DataError: no such source, or its data has mistakes.
     """
-    synthetic = source == "demo"
-    if synthetic:
-        root = workdir / "demo"
-        make_demo(root, size=demo_size)
+    percent = None if subset is None else subset_percent(subset)
+    if source == "demo":
+        located = Located(source, workdir / "demo", None)
+        make_demo(located.root, size=demo_size)
         # the demo has one fold, given by its lists
         test_folds = train_folds = None
-    elif source.startswith(_FOLDER) and source != _FOLDER:
-        root = Path(source.removeprefix(_FOLDER)).expanduser()
-        if not root.is_dir():
-            raise DataError(
-                "the data source cannot be opened", [Problem(source, f"there is no folder {root.resolve()}")]
-            )
     else:
-        raise DataError(
-            "the data source cannot be opened",
-            [Problem(f"source {source!r}", "must be 'demo' or 'folder:PATH', PATH being a folder with a meta.csv")],
-        )
-    folder = read_folder(root, labels, skip_bad_files=skip_bad_files, check_samples=check_samples and not synthetic)
+        located = locate(source)
+    root, tau, synthetic = located.root, located.tau, source == "demo"
+    if percent is not None and (tau is None or not tau.split_in_seconds):
+        what = "official subsets are of the 2022 set only; use it with tau2022:PATH"
+        raise DataError("the data source cannot be opened", [Problem(f"subset {subset!r}", what)])
+    folder = read_folder(
+        root,
+        labels,
+        skip_bad_files=skip_bad_files,
+        check_samples=check_samples and not synthetic and tau is None,
+        **({"advice": _tau_advice(tau)} if tau else {}),
+    )
+    if tau and (problems := name_problems(folder.clips, tau)):
+        raise DataError(f"{root} is not {tau.name}", problems, _tau_advice(tau))
+    clips = apply_lists(folder.clips) if test_folds is None else folder.clips
+    if percent is not None:
+        clips = keep_training(clips, official_list(percent, root, lists, workdir), allow_missing=skip_bad_files)
     clips = assign_splits(
-        _with_lists(folder, test_folds is None),
+        clips,
         folder.folds,
         test_folds=test_folds,
         train_folds=train_folds,
@@ -114,16 +155,8 @@ def read_evaluation(root: Path, classes: Sequence[str]) -> Clips | None:
     return Clips(root, tuple(classes), tuple(files), (-1,) * count, devices, ("",) * count, ("evaluation",) * count)
 
 
-def _with_lists(folder: Folder, wanted: bool) -> Clips:
-    """The clips with the official training and test lists applied, if the folder has both and no split column."""
-    clips, setup = folder.clips, folder.clips.root / "evaluation_setup"
-    train_list, test_list = setup / "fold1_train.csv", setup / "fold1_evaluate.csv"
-    if not wanted or any(clips.splits) or not (train_list.is_file() and test_list.is_file()):
-        return clips
-    train, test = set(list_files(train_list)), set(list_files(test_list))
-    if both := sorted(train & test):
-        raise DataError("the official lists overlap", [Problem(file, "is in training and test list") for file in both])
-    splits = tuple("train" if file in train else "test" if file in test else "" for file in clips.files)
-    if not any(splits):
-        raise DataError("the official lists fit nothing", [Problem(str(train_list), "names no file of meta.csv")])
-    return replace(clips, splits=splits)
+def _tau_advice(tau: TauSet) -> str:
+    return (
+        f"'asc-search data check {tau.name}:DIR' shows the whole picture, 'asc-search data fetch {tau.name} --root DIR' "
+        "gets what is missing; --skip-bad-files goes on without"
+    )

@@ -169,6 +169,41 @@ def list_files(csv_path: Path) -> list[str]:
     return [fields[column] for _, fields in lines if len(fields) > column]
 
 
+def apply_lists(clips: Clips) -> Clips:
+    """``clips`` split by ``evaluation_setup/fold1_train.csv`` and ``fold1_evaluate.csv`` of their folder ('' where in
+    neither), if it has both and the table no split column; else as they are.
+
+    Raises:
+        DataError: the lists overlap, cannot be read, or name none of the clips.
+    """
+    setup = clips.root / "evaluation_setup"
+    train_list, test_list = setup / "fold1_train.csv", setup / "fold1_evaluate.csv"
+    if any(clips.splits) or not (train_list.is_file() and test_list.is_file()):
+        return clips
+    train, test = set(list_files(train_list)), set(list_files(test_list))
+    if both := sorted(train & test):
+        raise DataError("the official lists overlap", [Problem(file, "is in training and test list") for file in both])
+    splits = tuple("train" if file in train else "test" if file in test else "" for file in clips.files)
+    if not any(splits):
+        raise DataError("the official lists fit nothing", [Problem(str(train_list), "names no file of meta.csv")])
+    return replace(clips, splits=splits)
+
+
+def keep_training(clips: Clips, csv_path: Path, *, allow_missing: bool = False) -> Clips:
+    """``clips`` with the training part cut down to the files of an official list; the other parts stay.
+
+    Raises:
+        DataError: the list cannot be read, names none of the training clips or, unless ``allow_missing``, a file that is
+            not among them.
+    """
+    names, train = set(list_files(csv_path)), set(clips.split("train").files)
+    missing = sorted(names - train)
+    if len(missing) == len(names) or (missing and not allow_missing):
+        what = f"{len(missing)} of its {len(names)} files are not in the training part (first: {missing[:1]})"
+        raise _error(str(csv_path), what)
+    return clips.where(lambda i: clips.splits[i] != "train" or clips.files[i] in names)
+
+
 def _by_folds(
     clips: Clips, folds: Sequence[str], test_folds: Sequence[int | str] | None, train_folds: Sequence[int | str] | None
 ) -> Clips:

@@ -125,7 +125,9 @@ LIMITS = {
 }
 
 DATA = {
-    "source": Option("str", "demo", "`demo` or `folder:PATH`"),
+    "source": Option("str", "demo", "`demo`, `folder:PATH`, or a TAU set: `tau2022:PATH`"),
+    "subset": _choice("100%", ("5%", "10%", "25%", "50%", "100%"), "official part of the training set (tau2022)"),
+    "lists": Option("str", "", "folder of the official lists split5.csv, ... (tau2022); fetched without one"),
     "validation_fraction": _number(0.2, 0.01, 0.9, "share of the training part kept for validation"),
     "seed": _number(0, 0, 2**32 - 1, "seed of the split"),
     "responses": Option("str", "generated", "device responses: `generated`, or a folder of impulse responses (wav)"),

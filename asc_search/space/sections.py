@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from asc_search.data.source import KINDS
 from asc_search.nets.blocks import Option
 from asc_search.space.grammar import complaint, constants, entries, items
 from asc_search.space.schema import (
@@ -40,10 +41,12 @@ def data(node: Node | None, mistakes: Mistakes) -> Data:
         given = entries(node, "data", [*DATA, *_LISTS], mistakes)
     values = constants(given, "data", DATA, mistakes)
     source = values["source"]
-    if source != "demo" and not (source.startswith("folder:") and source.removeprefix("folder:").strip()):
+    kind, _, path = source.partition(":")
+    if source != "demo" and not (kind in KINDS and path.strip()):
         place = "data" if node is given.get("source") else "data.source"
-        hint = near(source, ["demo", "folder:PATH"])
-        mistakes.add(given["source"].line, place, f"{source!r} is no source; it is `demo` or `folder:PATH`{hint}")
+        known = ["demo", *(f"{kind}:PATH" for kind in KINDS)]
+        what = f"{source!r} is no source; it is one of {', '.join(known)}{near(source, known)}"
+        mistakes.add(given["source"].line, place, what)
     lists = {key: _texts(given[key], join("data", key), mistakes) for key in _LISTS if key in given}
     both = set(lists.get("train_folds", ())) & set(lists.get("test_folds", ()))
     if both:

@@ -51,6 +51,7 @@ class Parameter:
 class Data:
     """Where the clips come from and how they are split; empty tuples: not given.
 
+    ``subset`` is the official part of the TAU 2022 training set, its list looked for in the folder ``lists``.
     ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
     whose clips may be heard through them, all if none is given.
     """
@@ -59,6 +60,8 @@ class Data:
     labels: tuple[str, ...] = ()
     train_folds: tuple[str, ...] = ()
     test_folds: tuple[str, ...] = ()
+    subset: str = "100%"
+    lists: str = ""
     validation_fraction: float = 0.2
     seed: int = 0
     allow_leaky_split: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from asc_search.data.source import OpenedSource, open_source
 from asc_search.progress import console
 from asc_search.space.space import Space
@@ -25,6 +27,8 @@ def open_data(
         test_folds=data.test_folds or None,
         validation_fraction=data.validation_fraction,
         seed=data.seed,
+        subset=None if data.subset == "100%" else data.subset,
+        lists=Path(space.file).parent / Path(data.lists).expanduser() if data.lists else None,
         skip_bad_files=skip_bad_files,
         allow_leaky_split=allow_leaky_split or data.allow_leaky_split,
     )

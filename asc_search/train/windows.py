@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,13 @@ import numpy as np
 import soundfile
 import torch
 
-from asc_search.data.audio_io import UnreadableAudio, read_mono
 from asc_search.data.clips import Clips
+from asc_search.data.store import Store, open_store
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
 
-VERSION = 2  # raise when the values written for the same key change
+VERSION = 3  # raise when the values written for the same key change
 OVERLAP = 2  # windows start every 1/OVERLAP of their length
 AUDIBLE_DB = 40.0  # padding and dead silence say nothing of the label (Piczak 2015 leaves them out, too)
 BATCH = 64
@@ -50,14 +49,6 @@ def window_count(duration_s: float, seconds: float) -> int:
     return 1 + max(0, int((duration_s - seconds) * OVERLAP / seconds + 1e-6))
 
 
-def cut(samples: np.ndarray, length: int, count: int) -> np.ndarray:
-    """``count`` windows of ``length`` samples every ``length // OVERLAP``; the clip is repeated where it is too short."""
-    step = length // OVERLAP
-    needed = length + step * (count - 1)
-    filled = samples if len(samples) >= needed else np.resize(samples, needed)
-    return np.stack([filled[i * step : i * step + length] for i in range(count)])
-
-
 def transformed_windows(
     folder: Path, clips: Clips, rate_hz: int, seconds: float, transform: Transform, key: dict, label: str
 ) -> Windows:
@@ -72,7 +63,8 @@ def transformed_windows(
     if known is None or not _complete(path, known["bytes"]) or not _complete(levels, known["level_bytes"]):
         durations = [soundfile.info(str(clips.root / file)).duration for file in clips.files]
         counts = [window_count(duration, seconds) for duration in durations]
-        batches = _batches(clips, counts, rate_hz, round(rate_hz * seconds))
+        store = open_store(folder.parent / "audio", clips, rate_hz, f"audio at {rate_hz:,} Hz")
+        batches = _batches(store, counts, round(rate_hz * seconds))
         level_db = np.zeros(sum(counts), np.float32)
         write_atomically(path, lambda aside: _fill(aside, batches, transform, level_db, label))
         write_atomically(levels, lambda aside: save_array(aside, level_db))
@@ -104,26 +96,13 @@ def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple
     return audible, scored | (unscored & (level_db == loudest[clip_of]))
 
 
-def _batches(clips: Clips, counts: list[int], rate_hz: int, length: int) -> Iterator[np.ndarray]:
-    """Batches of windows (batch, samples) in clip order, decoded by a few threads ahead of use."""
-    pending: list[np.ndarray] = []
-    with ThreadPoolExecutor(4) as pool:
-        for start in range(0, len(clips), BATCH):
-            rows = range(start, min(start + BATCH, len(clips)))
-            for row, samples in zip(rows, pool.map(lambda i: _read(clips, i, rate_hz), rows), strict=True):
-                pending.extend(cut(samples, length, counts[row]))
-            while len(pending) >= BATCH:
-                yield np.stack(pending[:BATCH])
-                del pending[:BATCH]
-    if pending:
-        yield np.stack(pending)
-
-
-def _read(clips: Clips, row: int, rate_hz: int) -> np.ndarray:
-    try:
-        return read_mono(clips.root / clips.files[row], rate_hz)
-    except UnreadableAudio as error:
-        raise UnreadableAudio(f"{clips.root / clips.files[row]}: {error}") from None
+def _batches(store: Store, counts: list[int], length: int) -> Iterator[np.ndarray]:
+    """Batches of windows (batch, samples) float32 in clip order."""
+    clip_of = np.repeat(np.arange(len(counts)), counts)
+    starts = np.concatenate([np.arange(count) for count in counts]) * (length // OVERLAP)
+    for begin in range(0, len(clip_of), BATCH):
+        rows = clip_of[begin : begin + BATCH]
+        yield store.windows(rows, starts[begin : begin + BATCH], length) * store.gains[rows, None]
 
 
 def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, level_db: np.ndarray, label: str) -> None:

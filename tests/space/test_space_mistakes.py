@@ -112,7 +112,7 @@ AFTER_NETWORK = [
         ["depends on itself", "training.batch -> training.freq_mask -> training.batch"],
     ),
     # data, budget, objectives
-    ("data: dmeo", "6: data", ["'dmeo' is no source", "`demo` or `folder:PATH`", "did you mean 'demo'?"]),
+    ("data: dmeo", "6: data", ["'dmeo' is no source", "demo, folder:PATH, tau2019:PATH", "did you mean 'demo'?"]),
     ("data:\n  source: 'folder:'", "7: data.source", ["is no source"]),
     ("data:\n  labels: bus", "7: data.labels", ["expected a list, got 'bus'"]),
     ("data:\n  labels: []", "7: data.labels", ["at least 1"]),

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from support import cut
 
 from asc_search.data.clips import Clips
 from asc_search.train.batches import epoch_rows
-from asc_search.train.windows import cut, heard, transformed_windows, window_count
+from asc_search.train.windows import heard, transformed_windows, window_count
 
 RATE = 8000
 
