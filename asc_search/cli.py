@@ -230,6 +230,23 @@ def oracle(
         print_report(found)
 
 
+@bench_app.command()
+def train(
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Clips a second from audio files to weight updates, against the plain PyTorch way; and what bounds it."""
+    from asc_search.bench.bars import print_report
+    from asc_search.bench.train import bench_train
+
+    _use_threads(threads)
+    found = bench_train()
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print_report(found)
+
+
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
         import torch

@@ -23,7 +23,7 @@ from asc_search.space.load import load
 from asc_search.space.space import Space
 
 CLASSES = 10
-DRAWS = 50_000
+DRAWS = 100_000
 REPEATS = 5
 BUILT = 12  # modules built and counted in each repeat, for the ratio
 LARGEST_MACS = 200_000_000  # of the modules that are built, so that the count takes seconds

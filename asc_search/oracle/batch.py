@@ -197,7 +197,8 @@ class _Layer:
 
     def _is_number(self, kind: Family, key: str) -> bool:
         option = kind.options[key]
-        return option.kind in ("int", "float") and option.choices is None and key in self._options
+        free = option.choices is None or not option.branches
+        return option.kind in ("int", "float") and free and key in self._options
 
     def _numbers(self, kind: Family, key: str, rows: np.ndarray) -> np.ndarray:
         return self._options[key].numbers(kind.defaults[key])[rows]
@@ -214,7 +215,8 @@ class _Layer:
             elif option in self._options:
                 column = self._options[option]
                 parts.append((option, column))
-                key = key * len(column.table) + column.values[rows]
+                if kind.options[option].branches:
+                    key = key * len(column.table) + column.values[rows]
         steps = self._stride if strided else None
         if steps is not None:
             key = key * len(steps.table) + steps.values[rows]

@@ -14,28 +14,19 @@ from asc_search.nets.blocks import Family
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
+from asc_search.oracle.batch import ArrayLedger
 
 COUNT = 60
 ROUNDS = 24  # draws of all that is one value for a whole array
 
 
-class Arrays(Ledger):
-    """A ledger of arrays: what it would refuse is False in ``holds``."""
-
-    def __init__(self) -> None:
-        super().__init__((1, 1, 1))
-        self.holds = np.ones(COUNT, bool)
-
-    def require(self, holds: Any, what: str, *values: Any) -> None:
-        self.holds &= holds
-
-
 def options_of(rng: random.Random, kind: Family) -> dict[str, Any]:
-    """Options of ``kind``: a number without choices is an array half of the time, zero in all places or in none."""
+    """Options of ``kind``: a number that nothing branches on is an array half of the time, zero in all places or in none."""
     options: dict[str, Any] = {}
     for key, option in kind.options.items():
         options[key] = random_value(rng, option)
-        if option.kind in ("int", "float") and option.choices is None and options[key] != 0 and rng.random() < 0.5:
+        free = option.kind in ("int", "float") and (option.choices is None or not option.branches)
+        if free and options[key] != 0 and rng.random() < 0.5:
             values: list[Scalar] = []
             while len(values) < COUNT:
                 values += [value for value in (random_value(rng, option),) if value != 0]
@@ -87,7 +78,7 @@ def test_arrays_are_planned_and_priced_as_each_element_is(kind: Family) -> None:
         together = kind.shrink(layer, keep) if shrunk else layer
         widths = [numbers.integers(1, 99, COUNT) for _ in range(kind.taps(layer) - 1)]
         widths.append(keep(inp) if shrunk and kind.role != "stem" else inp)
-        ledger = Arrays()
+        ledger = ArrayLedger(COUNT)
         ledger.enter(0, kind.name)
         with np.errstate(divide="ignore", invalid="ignore"):
             made = kind.price(together, ledger, *(Map(width, *sizes) for width in widths))
@@ -106,7 +97,7 @@ def test_arrays_are_planned_and_priced_as_each_element_is(kind: Family) -> None:
                 one = kind.shrink(one, keep)
             shapes = [(int(width[index]), int(sizes[0][index]), int(sizes[1][index])) for width in widths]
             expected = alone(kind, one, shapes)
-            assert ledger.holds[index] == (expected is not None), (one, shapes)
+            assert ledger.valid[index] == (expected is not None), (one, shapes)
             if expected is None:
                 refused += 1
                 continue

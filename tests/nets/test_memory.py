@@ -9,6 +9,8 @@ import time
 import pytest
 
 from asc_search.nets.blocks import family
+from asc_search.nets.blocks.bc_common import price_resnorm
+from asc_search.nets.ledger import Ledger
 from asc_search.nets.memory import INPUT, Step, peak_elements
 from asc_search.nets.network import price
 from asc_search.nets.spec import LayerSpec, NetSpec
@@ -127,3 +129,37 @@ def test_se_reads_its_map_twice() -> None:
     )
     assert gated.peak_activations == plain.peak_activations  # the block's middle is still the peak
     assert len(gated.layers) == len(plain.layers) + 4
+
+
+def peak_of(name: str, shape: tuple[int, int, int], **options: object) -> int:
+    """Peak of one block of unchanged width, alone."""
+    ledger = Ledger(shape)
+    layer = family(name).layer(shape[0], shape[0], **options)
+    return ledger.cost(family(name).price(layer, ledger, ledger.input)).peak_activations
+
+
+def test_shortcuts_keep_their_input_alive():
+    # mn, 8 channels expanded to 32 on a 4x4 map: the depthwise convolution has its input, its output and the block's
+    # input beside it, (8 + 2 * 32) * 16; without an expansion the block's input is that of the convolution.
+    assert peak_of("mn", (8, 4, 4), attachment="none", expansion=4.0) == (8 + 2 * 32) * 16
+    assert peak_of("mn", (8, 4, 4), attachment="none", expand=False) == 3 * 8 * 16
+    # rfr: the second convolution has its input, its output and the block's input beside it.
+    assert peak_of("rfr", (8, 4, 4)) == 3 * 8 * 16
+    # res2d: the same.
+    assert peak_of("res2d", (8, 4, 4)) == 3 * 8 * 16
+
+
+def test_a_gate_needs_what_it_scales():
+    # SE after the projection: the block's input, the sum, and the scaled sum; its own vectors are small.
+    plain = peak_of("rfr", (8, 4, 4))
+    assert peak_of("rfr", (8, 4, 4), attachment="se") == plain
+    # With a bottleneck the largest moment is the sum: input, second convolution's output and sum.
+    assert peak_of("rfr", (8, 4, 4), bottleneck=4) == 3 * 8 * 16
+
+
+@pytest.mark.parametrize("kind", ["batch", "statistic"])
+def test_resnorm_adds_a_normalised_copy(kind):
+    ledger = Ledger((8, 4, 4))
+    ledger.enter(0, "some")
+    out = price_resnorm(kind, ledger, ledger.input)
+    assert ledger.cost(out).peak_activations == 3 * 8 * 16  # the map, its norm and their sum

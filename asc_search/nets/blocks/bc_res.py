@@ -22,7 +22,7 @@ from asc_search.nets.spec import LayerSpec, Scalar
 DROPOUT = 0.1
 
 OPTIONS = {
-    "dilation": Option("int", 1, "dilation of the temporal convolution", choices=(1, 2, 4)),
+    "dilation": Option("int", 1, "dilation of the temporal convolution", choices=(1, 2, 4), branches=False),
     **attachment.OPTIONS,
 }
 
@@ -84,7 +84,7 @@ def _price(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     y = ledger.conv("f2 3x1", y, out, (3, 1), layer.stride, groups=out, norm=False)
     a = price_sub_spectral("f2 norm", ledger, y)
     mean = ledger.mean("f1 mean", a, time=False)
-    dilation = (1, int(layer.options["dilation"]))
+    dilation = (1, layer.options["dilation"])
     wide = ledger.conv("f1 1x3", mean, out, (1, 3), dilation=dilation, groups=out)
     b = ledger.conv("f1 1x1", wide, out, norm=False)
     parts = (a, b) if _is_transition(layer) else (a, b, x)

@@ -16,7 +16,7 @@ from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
 
 _HIDDEN = Option("int", 0, "width of a linear layer before the classes, 0 for none", low=0, high=4096)
-_ACT = Option("str", "relu", "activation inside the head", choices=("relu", "hard_swish", "none"))
+_ACT = Option("str", "relu", "activation inside the head", choices=("relu", "hard_swish", "none"), branches=False)
 _DROPOUT = Option("float", 0.0, "dropout before the classes", low=0.0, high=0.9)
 
 

@@ -26,8 +26,10 @@ _conv = partial(conv_bn_layers, norm=partial(nn.BatchNorm2d, eps=EPS, momentum=0
 OPTIONS = {
     "expand": Option("bool", True, "1x1 expansion first; without it the expanded width is the input's"),
     "expansion": Option("float", 4.0, "expanded width over input width, rounded to a multiple of 8", low=1.0, high=8.0),
-    "kernel": Option("int", 3, "kernel of the depthwise convolution", choices=(3, 5)),
-    "act": Option("str", "hard_swish", "activation of the expanded maps", choices=("relu", "hard_swish")),
+    "kernel": Option("int", 3, "kernel of the depthwise convolution", choices=(3, 5), branches=False),
+    "act": Option(
+        "str", "hard_swish", "activation of the expanded maps", choices=("relu", "hard_swish"), branches=False
+    ),
     **attachment.OPTIONS,
     "attachment": replace(attachment.OPTIONS["attachment"], default="se"),
     "reduction": replace(attachment.OPTIONS["reduction"], default=4),
@@ -84,7 +86,7 @@ def _price(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
         what = "without an expansion hidden must be the input's {}, not {}"
         ledger.require(x.channels == hidden, what, x.channels, hidden)
         y = x
-    y = ledger.conv(f"depthwise {kernel}x{kernel}", y, hidden, (kernel, kernel), layer.stride, groups=hidden)
+    y = ledger.conv("depthwise", y, hidden, (kernel, kernel), layer.stride, groups=hidden)
     y = ledger.conv("project", attachment.price(layer, ledger, y), layer.out)
     return ledger.add("add", y, x) if _has_shortcut(layer) else y
 

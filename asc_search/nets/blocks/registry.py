@@ -16,7 +16,11 @@ from asc_search.nets.spec import LayerSpec, Scalar
 
 @dataclass(frozen=True)
 class Option:
-    """One thing a space may vary in a family: its kind, what is allowed, the default and what it means."""
+    """One thing a space may vary in a family: its kind, what is allowed, the default and what it means.
+
+    ``branches``: ``plan``, ``price`` or ``shrink`` may do different things for different values. Numbers without
+    ``choices`` never do that, except that 0 may stand for "without"; others say so with False, to be priced in arrays.
+    """
 
     kind: Literal["int", "float", "bool", "str"]
     default: Scalar
@@ -24,6 +28,7 @@ class Option:
     low: float | None = None
     high: float | None = None
     choices: tuple[Scalar, ...] | None = None
+    branches: bool = True
 
     def problem(self, value: object) -> str | None:
         """Why ``value`` is not allowed, or None."""
@@ -64,9 +69,9 @@ class Family:
     * ``shrink(layer, keep)`` maps every width through ``keep`` (None: the family cannot be pruned).
 
     ``fixed`` names option values with which its widths cannot be pruned. ``taps(layer)`` tells how many of the last maps
-    a head reads, at most ``most_taps``. In ``plan``, ``price`` and ``shrink`` widths and numbers without ``choices`` may
-    be integer or float arrays; whatever is branched on (switches, choices, strides, inp == out, place) is one value for a
-    whole array.
+    a head reads, at most ``most_taps``. In ``plan``, ``price`` and ``shrink`` widths, and numbers that nothing branches
+    on, may be integer or float arrays; whatever is branched on (other options, strides, inp == out, place) is one value
+    for a whole array.
     """
 
     name: str

@@ -83,7 +83,7 @@ def rho_kernels(rho: int, stage: int, block: int) -> tuple[int, int]:
     if stage == block == 0:
         return 3, 1
     number = 4 * stage + 2 * min(block, 1)
-    return (3 if rho >= number else 1), (3 if rho >= number + 1 else 1)
+    return 1 + 2 * (rho >= number), 1 + 2 * (rho >= number + 1)  # of arrays, too
 
 
 def _build_pool(kind: str, size: tuple[int, int]) -> nn.Module:
@@ -217,8 +217,16 @@ FAMILIES = (
         role="block",
         doc="residual block of two 3x3 or 1x1 convolutions, as rho allows (CP-ResNet); max-pool of its stride",
         options={
-            "rho": Option("int", 8, "size of the receptive field: 3x3 kernels up to where", choices=tuple(range(15))),
-            "bottleneck": Option("int", 1, "output width over that between the convolutions", choices=(1, 2, 4)),
+            "rho": Option(
+                "int",
+                8,
+                "size of the receptive field: 3x3 kernels up to where",
+                choices=tuple(range(15)),
+                branches=False,
+            ),
+            "bottleneck": Option(
+                "int", 1, "output width over that between the convolutions", choices=(1, 2, 4), branches=False
+            ),
             "groups": Option("int", 1, "groups of every convolution; must divide all widths", choices=(1, 2, 4)),
             **attachment.OPTIONS,
         },
@@ -234,8 +242,8 @@ FAMILIES = (
         doc="units of 1x1 and 3x3 (or 1x1) convolutions, SE, 1x1 transition, residual (SERFR-CNN); max-pool of its stride",
         options={
             "units": Option("int", 3, "how many pairs of convolutions", choices=(1, 2, 3, 4)),
-            "kernel": Option("int", 3, "kernel of the second convolution of a pair", choices=(1, 3)),
-            "bottleneck": Option("int", 2, "output width over that inside a pair", choices=(1, 2)),
+            "kernel": Option("int", 3, "kernel of the second convolution of a pair", choices=(1, 3), branches=False),
+            "bottleneck": Option("int", 2, "output width over that inside a pair", choices=(1, 2), branches=False),
             **attachment.OPTIONS,
             "attachment": replace(attachment.OPTIONS["attachment"], default="se"),
         },

@@ -1,0 +1,66 @@
+"""The plain PyTorch way of training on audio files, to compare with: read, resample and filter every clip every epoch."""
+
+from __future__ import annotations
+
+import soundfile
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from asc_search.audio.augment import freq_mixstyle, mask_freq
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.torchaudio_shim import torchaudio
+from asc_search.audio.waveform import roll_samples
+from asc_search.data.clips import Clips
+from asc_search.nets.network import build
+from asc_search.nets.spec import NetSpec
+from asc_search.space.candidate import Training
+
+WORKERS = 2
+
+
+class Files(Dataset):
+    """Waveform (samples,) and label of each clip, read from its file."""
+
+    def __init__(self, clips: Clips) -> None:
+        self._clips = clips
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        samples, _ = soundfile.read(self._clips.root / self._clips.files[index], dtype="float32")
+        return torch.from_numpy(samples), self._clips.labels[index]
+
+
+class PlainPipeline:
+    """``epoch()`` trains one epoch: DataLoader workers, torchaudio on the batch, contiguous layout, float32, AdamW."""
+
+    def __init__(self, clips: Clips, spec: NetSpec, frontend: FrontEnd, recipe: Training, device: torch.device) -> None:
+        audio = torchaudio()
+        rate_hz = soundfile.info(clips.root / clips.files[0]).samplerate
+        mel = audio.transforms.MelSpectrogram(
+            frontend.rate_hz, frontend.n_fft, frontend.window, frontend.hop, n_mels=frontend.mels, power=2.0
+        )
+        self._front = nn.Sequential(audio.transforms.Resample(rate_hz, frontend.rate_hz), mel).to(device)
+        self._network = build(spec).to(device).to(memory_format=torch.contiguous_format)
+        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self._loader = DataLoader(
+            Files(clips), recipe.batch, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True
+        )
+        self._frontend, self._recipe, self._device = frontend, recipe, device
+        self._generator = torch.Generator().manual_seed(0)
+
+    def epoch(self) -> None:
+        recipe, generator, frontend = self._recipe, self._generator, self._frontend
+        self._network.train()
+        for samples, labels in self._loader:
+            samples = roll_samples(samples.to(self._device), round(recipe.roll_s * frontend.rate_hz), generator)
+            with torch.no_grad():
+                x = torch.log(self._front(samples) + frontend.log_floor).unsqueeze(1)
+            x = mask_freq(x, recipe.freq_mask, frontend.fill, generator)
+            x = freq_mixstyle(x, recipe.mixstyle_p, recipe.mixstyle_alpha, generator)
+            loss = nn.functional.cross_entropy(self._network(x), labels.to(self._device))
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimizer.step()

@@ -1,0 +1,158 @@
+"""`asc-search bench train`: clips a second from audio files to weight updates, against the plain PyTorch way."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.logmel import LogMel
+from asc_search.audio.torchaudio_shim import torchaudio
+from asc_search.bench.bars import Bar, at_least, report
+from asc_search.bench.plain import PlainPipeline
+from asc_search.data.audio_io import write_wav
+from asc_search.data.clips import Clips
+from asc_search.nets.systems import system
+from asc_search.progress import bar
+from asc_search.space.candidate import Training
+from asc_search.train.batches import batch_count, epoch_batches
+from asc_search.train.fit import Recipe, device, fit, start
+from asc_search.train.inputs import open_inputs
+from asc_search.train.losses import cross_entropy
+from asc_search.train.responses import ALL_GENERATED
+
+DESIGN = "dcase2024-baseline"
+CLIPS, RATE_HZ, CLASSES = 256, 44_100, 10
+RECIPE = Training(batch=32, roll_s=0.1, freq_mask=48, mixstyle_p=0.4)
+EPOCHS = 30  # of the training that decoding is spread over: the default of a full one
+REPEATS = 5
+
+
+def bench_train() -> dict[str, Any]:
+    """Measure, in turn within one run, the plain pipeline and ours on the same clips, network, batch and augmentations."""
+    goal = {"cpu": ("speedup_cpu", 3), "cuda": ("speedup_cuda", 20)}[device().type]
+    with tempfile.TemporaryDirectory() as name, bar() as progress:
+        task = progress.add_task("training both ways", total=REPEATS)
+        folder = Path(name)
+        clips = _clips(folder)
+        plain = PlainPipeline(clips, system(DESIGN)(), FrontEnd(), RECIPE, device())
+        plain.epoch()  # starts threads, fills the page cache
+        ratios, shares, speeds = [], [], []
+        for repeat in range(REPEATS):
+            slow = _seconds(plain.epoch)
+            made, epoch, step = _ours(folder / f"run{repeat}", clips)
+            ours = EPOCHS * CLIPS / (made + EPOCHS * epoch)
+            ratios.append(ours / (CLIPS / slow))
+            shares.append(step / epoch)
+            speeds.append((CLIPS / slow, ours, CLIPS / epoch, made))
+            progress.advance(task)
+    heard = _front_ends()
+    middle = [median(column) for column in zip(*speeds, strict=True)]
+    ran = {
+        "network": DESIGN,
+        "batch": RECIPE.batch,
+        "device": device().type,
+        "threads": torch.get_num_threads(),
+        "plain_clips_per_s": round(middle[0]),
+        "clips_per_s": round(middle[1]),
+        "clips_per_s_once_decoded": round(middle[2]),
+        "decoding_and_features_s": round(middle[3], 2),
+        "clips_each_epoch": CLIPS,
+        "epochs": EPOCHS,
+        "front_end_difference": heard[1],
+        "bound_by": _bound(CLIPS / middle[2] / (CLIPS / RECIPE.batch), median(shares)),
+    }
+    bars: list[Bar] = [
+        at_least(goal[0], round(median(ratios), 2), goal[1]),
+        at_least("step_share", round(median(shares), 3), 0.85),
+        at_least("frontend_speedup", round(heard[0], 2), 2),
+    ]
+    return report("train", ran, bars)
+
+
+def _clips(folder: Path) -> Clips:
+    """One-second clips of noise at 44.1 kHz, as the TAU sets have them."""
+    rng = np.random.default_rng(0)
+    for index in range(CLIPS):
+        write_wav(folder / f"{index}.wav", 0.1 * rng.standard_normal(RATE_HZ).astype(np.float32), RATE_HZ)
+    files, labels = tuple(f"{index}.wav" for index in range(CLIPS)), tuple(i % CLASSES for i in range(CLIPS))
+    blank = ("",) * CLIPS
+    return Clips(folder, tuple(map(str, range(CLASSES))), files, labels, blank, blank, ("train",) * CLIPS)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def _ours(folder: Path, clips: Clips) -> tuple[float, float, float]:
+    """Seconds for decoding and features, for an epoch, and for the network steps of an epoch alone."""
+    begin = time.perf_counter()
+    inputs = open_inputs(folder, clips, FrontEnd(), RECIPE, ALL_GENERATED, device())
+    made = time.perf_counter() - begin
+    recipe = Recipe(RECIPE, 3, batch_count(inputs.windows, RECIPE))
+    state = start(system(DESIGN)(), recipe, 0)
+
+    def batches(epoch: int):  # type: ignore[no-untyped-def]
+        return epoch_batches(inputs, None, RECIPE, 0, epoch, 3, device())
+
+    fit(state, batches, cross_entropy, recipe, 1)  # first steps choose algorithms
+    epoch = _seconds(lambda: fit(state, batches, cross_entropy, recipe, 2))
+    ready = list(batches(2))
+    step = _seconds(lambda: fit(state, lambda _: ready, cross_entropy, recipe, 3))
+    return made, epoch, step
+
+
+def _front_ends() -> tuple[float, float]:
+    """Speed of our log-mel over torchaudio's, in turn, and the largest difference of their outputs."""
+    spec = FrontEnd()
+    samples = 0.1 * torch.randn(64, spec.samples, device=device(), generator=None)
+    ours = LogMel(spec).to(device())
+    mel = torchaudio().transforms.MelSpectrogram(
+        spec.rate_hz, spec.n_fft, spec.window, spec.hop, n_mels=spec.mels, power=2.0
+    )
+    theirs = mel.to(device())
+
+    def plain() -> torch.Tensor:
+        return torch.log(theirs(samples) + spec.log_floor)
+
+    with torch.inference_mode():
+        difference = float((plain().unsqueeze(1) - ours(samples)).abs().max())
+        ratios = [_seconds(plain) / _seconds(lambda: ours(samples)) for _ in range(REPEATS)]
+    return median(ratios), round(difference, 5)
+
+
+def _bound(step_s: float, step_share: float) -> dict[str, Any]:
+    """What a step's time goes into, as far as simple floors tell: seconds, and the share of the measured step."""
+    from asc_search.nets.network import price
+
+    cost = price(system(DESIGN)())
+    flops = 2 * 3 * cost.conv_linear_macs * RECIPE.batch  # forward, and twice as much backward
+    moved = 3 * 4 * RECIPE.batch * sum(row.out[0] * row.out[1] * row.out[2] for row in cost.layers) * 2
+    floors = {"arithmetic": flops / _matmul_flops(), "memory_traffic": moved / _copy_bytes()}
+    told = {key: {"floor_s": round(value, 4), "share": round(value / step_s, 3)} for key, value in floors.items()}
+    return {"step_s": round(step_s, 4), **told, "data": {"share": round(1 - step_share, 3)}}
+
+
+def _matmul_flops() -> float:
+    """Floating-point operations a second of a large product."""
+    a = torch.randn(1024, 1024, device=device())
+    a @ a
+    return 2 * 1024**3 / median(_seconds(lambda: a @ a) for _ in range(REPEATS))
+
+
+def _copy_bytes() -> float:
+    """Bytes read and written a second by a copy."""
+    a = torch.zeros(2**26, device=device())
+    b = torch.empty_like(a)
+    return 2 * 4 * 2**26 / median(_seconds(lambda: b.copy_(a)) for _ in range(REPEATS))
