@@ -9,7 +9,7 @@ from pathlib import Path
 from asc_search.data.clips import Clips
 from asc_search.data.demo import DemoSize, make_demo
 from asc_search.data.folder import path_problem, read_folder, read_table
-from asc_search.data.splits import apply_lists, assign_splits, keep_training
+from asc_search.data.splits import apply_lists, assign_splits, hold_out_devices, keep_training
 from asc_search.data.tau import name_problems, official_list, subset_percent, tau_folder
 from asc_search.data.tau_facts import TAU_SETS, TauSet
 from asc_search.errors import DataError, Problem
@@ -72,6 +72,7 @@ def open_source(
     train_folds: Sequence[int | str] | None = None,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.2,
+    validation_devices: Sequence[str] = (),
     seed: int = 0,
     subset: str | None = None,
     lists: Path | None = None,
@@ -87,6 +88,7 @@ def open_source(
     :func:`~asc_search.data.splits.assign_splits` says. ``subset`` ("5%" to "100%", tau2022 only) cuts the training part
     down to an official list before the validation part is taken from it; the list is looked for in ``lists``, else in
     the folder, else downloaded into ``workdir``. An evaluation set is looked for in the folder's ``evaluation/``.
+    ``validation_devices`` are left out of the training part.
     ``check_samples`` decodes every file, but not those of published sets, whose archives have checksums. The demo set
     itself is the same for every ``seed``, which chooses its validation part only.
 
@@ -127,6 +129,7 @@ def open_source(
         seed=seed,
         allow_leaky_split=allow_leaky_split,
     )
+    clips = hold_out_devices(clips, validation_devices)
     evaluation = read_evaluation(root / "evaluation", clips.classes)
     return OpenedSource(source, clips, evaluation, folder.skipped, synthetic)
 

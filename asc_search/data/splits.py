@@ -16,6 +16,14 @@ from asc_search.errors import DataError, Problem
 PERCENTAGES = (5, 10, 25, 50, 100)
 
 
+def hold_out_devices(clips: Clips, devices: Sequence[str]) -> Clips:
+    """``clips`` without the training rows of ``devices``, which then are heard in validation (and test) alone.
+
+    So the validation split tells how a network does on devices it never heard, as the test split will.
+    """
+    return clips.where(lambda i: clips.splits[i] != "train" or clips.devices[i] not in devices)
+
+
 def assign_splits(
     clips: Clips,
     folds: Sequence[str] = (),

@@ -30,7 +30,7 @@ from asc_search.space.schema import (
 from asc_search.space.space import Budget, Data, Export, NetworkTeacher, Retrain, Search, TaggerTeacher, Teacher
 from asc_search.space.tree import Mistakes, Node, join, near, shown
 
-_LISTS = ("labels", "train_folds", "test_folds", "response_devices")
+_LISTS = ("labels", "train_folds", "test_folds", "validation_devices", "response_devices")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 

@@ -51,6 +51,7 @@ class Parameter:
 class Data:
     """Where the clips come from and how they are split; empty tuples: not given.
 
+    ``validation_devices`` are left out of the training part, so that validation hears devices the network never heard.
     ``subset`` is the official part of the TAU 2022 training set, its list looked for in the folder ``lists``.
     ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
     whose clips may be heard through them, all if none is given.
@@ -63,6 +64,7 @@ class Data:
     subset: str = "100%"
     lists: str = ""
     validation_fraction: float = 0.2
+    validation_devices: tuple[str, ...] = ()
     seed: int = 0
     allow_leaky_split: bool = False
     responses: str = "generated"

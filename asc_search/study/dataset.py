@@ -26,12 +26,20 @@ def open_data(
         train_folds=data.train_folds or None,
         test_folds=data.test_folds or None,
         validation_fraction=data.validation_fraction,
+        validation_devices=data.validation_devices,
         seed=data.seed,
         subset=None if data.subset == "100%" else data.subset,
         lists=Path(space.file).parent / Path(data.lists).expanduser() if data.lists else None,
         skip_bad_files=skip_bad_files,
         allow_leaky_split=allow_leaky_split or data.allow_leaky_split,
     )
+    heard = {opened.clips.devices[i] for i in range(len(opened.clips)) if opened.clips.splits[i] == "validation"}
+    if absent := [device for device in data.validation_devices if device not in heard]:
+        console.print(
+            f"data.validation_devices: no clip of {', '.join(absent)} is in the validation part",
+            markup=False,
+            soft_wrap=True,
+        )
     if opened.skipped:
         listing = run.root / "skipped_files.txt"
         listing.write_text("".join(f"{problem}\n" for problem in opened.skipped), encoding="utf-8")

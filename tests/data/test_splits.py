@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from asc_search.data.clips import Clips
-from asc_search.data.splits import assign_splits, held_out, nested_subsets, subset_from_list
+from asc_search.data.splits import assign_splits, held_out, hold_out_devices, nested_subsets, subset_from_list
 from asc_search.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -179,3 +179,15 @@ def test_genuine_tau_lists_are_read() -> None:
     clips = Clips(Path("x"), ("airport",), names, (0, 0), ("a", "a"), ("", ""), ("", ""))
     assert subset_from_list(clips, lists / "split5.csv.gz").files == names[:1]
     assert subset_from_list(clips, lists / "test.csv.gz").files == names[1:]
+
+
+def test_devices_held_out_are_in_no_training_row() -> None:
+    clips = Clips(
+        Path(), ("one",), tuple("abcdef"), (0,) * 6, tuple("xyxyxy"), tuple("112233"),
+        ("train", "train", "validation", "validation", "test", "test"),
+    )  # fmt: skip
+    left = hold_out_devices(clips, ["y"])
+    assert left.files == ("a", "c", "d", "e", "f")
+    assert left.split("train").devices == ("x",)
+    assert left.seen_devices == ("x",)
+    assert hold_out_devices(clips, ["z"]) == clips
