@@ -12,7 +12,8 @@ from asc_search.distill.teachers import check_weights
 from asc_search.errors import AscSearchError
 from asc_search.files import write_atomically, write_json
 from asc_search.nets.network import price
-from asc_search.nets.systems import SYSTEMS
+from asc_search.nets.systems import SYSTEMS, WINDOW_SECONDS
+from asc_search.oracle.budget import judge
 from asc_search.oracle.feasibility import estimate
 from asc_search.oracle.space_check import refuse_hopeless
 from asc_search.progress import Stage, console, results
@@ -32,7 +33,6 @@ from asc_search.study.subsets import teach_all
 from asc_search.train.candidate import Material
 
 STUDY = "search"
-SHOWN_OVER = 2  # times the limit up to which published designs are drawn beside the front
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def write_report(space: Space, run: RunFolder, rows: Sequence[FinalistRow], tria
     published = []
     for name, design in SYSTEMS.items():
         cost = price(design())
-        if cost.macs <= SHOWN_OVER * budget.macs:
+        if judge(cost, "fp16", WINDOW_SECONDS.get(name, 1.0), budget).fits:
             published.append((name, cost.params, cost.macs))
     title = f"{run.root.resolve().name}: accuracy against MACs"
     write_front_html(rows, trials, published, budget.macs, budget.weight_bytes, title, run.root / "front.html")
