@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asc_search.data.tau_facts import SCENES
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -47,18 +49,7 @@ PROFILES = {
     "dcase2024": Profile(
         name="dcase2024",
         task="task1",
-        classes=(
-            "airport",
-            "bus",
-            "metro",
-            "metro_station",
-            "park",
-            "public_square",
-            "shopping_mall",
-            "street_pedestrian",
-            "street_traffic",
-            "tram",
-        ),
+        classes=SCENES,
         splits=("5", "10", "25", "50", "100"),
         devices=("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"),
         evaluation_clips=135_730,

@@ -93,10 +93,10 @@ class Ledger:
         costs = (weights + biases + norms, (weights + biases) * positions + norms, weights * positions)
         return self._note(name, (x,), made, costs)
 
-    def linear(self, name: str, x: Map, out: int, bias: bool = True) -> Map:
-        """Linear layer on a vector (x is channels x 1 x 1): P = in * out (+ out), MACs the same, once."""
+    def linear(self, name: str, x: Map, out: int) -> Map:
+        """Linear layer with bias on a vector (x is channels x 1 x 1): P = in * out + out, MACs the same, once."""
         weights = x.channels * out
-        total = weights + (out if bias else 0)
+        total = weights + out
         self.kernels = self.kernels + weights
         self.channels = self.channels + out
         return self._note(name, (x,), replace(x, channels=out), (total, total, weights))

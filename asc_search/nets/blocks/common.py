@@ -20,14 +20,19 @@ def activation(name: str) -> nn.Module:
     return _LINEARITIES[name]()
 
 
+def is_array(value: object) -> bool:
+    """Whether ``value`` stands for the widths of many networks at once."""
+    return isinstance(value, np.ndarray)
+
+
 def whole(value: float) -> int:
     """``value`` (a number or an array) cut to a whole number."""
-    return value.astype(np.int64) if isinstance(value, np.ndarray) else int(value)
+    return value.astype(np.int64) if is_array(value) else int(value)
 
 
 def at_least(low: int, value: int) -> int:
     """``value`` (a number or an array), or ``low`` where that is more."""
-    return np.maximum(low, value) if isinstance(value, np.ndarray) else max(low, value)
+    return np.maximum(low, value) if is_array(value) else max(low, value)
 
 
 def same_width(inp: int, out: int) -> bool:

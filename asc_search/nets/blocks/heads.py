@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from asc_search.nets.blocks.common import activation, conv_bn_layers
+from asc_search.nets.blocks.common import activation, conv_bn_layers, is_array
 from asc_search.nets.blocks.registry import Family, Option, Place
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
@@ -30,7 +30,7 @@ class LinearHead(nn.Module):
         norm = partial(nn.BatchNorm2d, eps=float(layer.options["eps"]))
         layers = conv_bn_layers(channels, features, act=act, norm=norm) if features else []
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = classifier(layer, features or channels, hidden, act)
+        self.classifier = _classifier(layer, features or channels, hidden, act)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """What the classifier sees: (batch, channel, freq, time) -> (batch, features)."""
@@ -45,7 +45,7 @@ class MultiScaleHead(nn.Module):
 
     def __init__(self, layer: LayerSpec, channels: int) -> None:
         super().__init__()
-        self.classifier = classifier(layer, channels, int(layer.options["hidden"]), "relu")
+        self.classifier = _classifier(layer, channels, int(layer.options["hidden"]), "relu")
 
     def embed(self, *maps: torch.Tensor) -> torch.Tensor:
         """What the classifier sees: several (batch, channel, freq, time) -> (batch, all their channels)."""
@@ -55,7 +55,7 @@ class MultiScaleHead(nn.Module):
         return self.classifier(self.embed(*maps))
 
 
-def classifier(layer: LayerSpec, inp: int, hidden: int, act: str) -> nn.Sequential:
+def _classifier(layer: LayerSpec, inp: int, hidden: int, act: str) -> nn.Sequential:
     """Linear layer and activation (if ``hidden``), dropout, and the linear layer to the classes."""
     layers: list[nn.Module] = []
     if hidden:
@@ -85,19 +85,19 @@ def _build_conv(layer: LayerSpec, shape: Shape) -> nn.Module:
 
 def _price_classifier(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     hidden = layer.options["hidden"]
-    if whether(hidden):
+    if _present(hidden):
         x = ledger.linear("hidden", x, hidden)
     return ledger.linear("classifier", x, layer.out)
 
 
-def whether(width: int) -> bool:
-    """Whether there is such a layer: a width above 0 (of an array, all are or none is)."""
-    return bool((width > 0).all()) if hasattr(width, "all") else width > 0
+def _present(width: int) -> bool:
+    """Whether a layer of ``width`` is there: above 0 (of an array, all are or none is)."""
+    return bool((width > 0).all()) if is_array(width) else width > 0
 
 
 def _price_linear(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     features = layer.options["features"]
-    if whether(features):
+    if _present(features):
         x = ledger.conv("features", x, features)
     return _price_classifier(layer, ledger, ledger.mean("mean", x))
 
@@ -121,7 +121,7 @@ def _scales(layer: LayerSpec) -> int:
 
 def _keep_classes(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
     """The head with its inner widths mapped through ``keep``; the classes stay."""
-    widths = {key: keep(layer.options[key]) for key in ("features", "hidden") if whether(layer.options.get(key, 0))}
+    widths = {key: keep(layer.options[key]) for key in ("features", "hidden") if _present(layer.options.get(key, 0))}
     return replace(layer, options={**layer.options, **widths})
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from asc_search.errors import NetworkError
+from asc_search.nets.blocks.common import is_array
 from asc_search.nets.ledger import Map
 from asc_search.nets.spec import LayerSpec, Scalar
 
@@ -99,7 +100,7 @@ class Family:
             NetworkError: a value that its option does not allow.
         """
         for key, value in options.items():
-            if key in self.options and not hasattr(value, "shape") and (what := self.options[key].problem(value)):
+            if key in self.options and not is_array(value) and (what := self.options[key].problem(value)):
                 raise NetworkError(f"{self.name}: {key}: {what}")
         return LayerSpec(self.name, out, stride, self.plan(inp, out, {**self.defaults, **options}, place))
 
