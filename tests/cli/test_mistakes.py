@@ -48,7 +48,7 @@ def test_an_export_of_what_is_no_run(tmp_path: Path) -> None:
 def test_an_unfinished_run_cannot_be_exported(tmp_path: Path, demo_folder: Path, tiny_space: Path) -> None:
     tiny_space.write_text(TINY_SPACE.replace("macs: 400_000", "macs: 3"))
     said = refused("run", tiny_space, "--data", f"folder:{demo_folder}", "--out", tmp_path / "run")
-    assert "candidates in a row are over the budget" in said
+    assert "of the space is within the budget" in said
     assert "finish first" in refused("export", tmp_path / "run", "--label", "A_B_task1_1", "--practice")
 
 
