@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from asc_search.audio.device_ir import convolved
-from asc_search.audio.draws import hits
+from asc_search.audio.draws import picks
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.logmel import LogMel, mel_filters
 
@@ -57,12 +57,11 @@ def apply_band_offsets(
     """
     if probability <= 0:
         return x
-    choice = torch.randint(len(offsets), (len(x),), generator=generator)
-    hit = hits(len(x), probability, generator, eligible).nonzero().flatten()
-    if not len(hit):
+    rows, choice = picks(len(x), len(offsets), probability, generator, eligible)
+    if not len(rows):
         return x
-    rows = hit.to(x.device)
-    heard = offset_by(x[rows], offsets[choice[hit].to(offsets.device)], frontend)
+    rows = rows.to(x.device)
+    heard = offset_by(x[rows], offsets[choice.to(offsets.device)], frontend)
     return x.index_copy(0, rows, heard.to(x.dtype))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asc_search.audio.draws import hits
+from asc_search.audio.draws import picks
 from asc_search.errors import AscSearchError, DataError, Problem
 
 SCALINGS = ("none", "range")
@@ -112,12 +112,11 @@ def apply_responses(
     """
     if probability <= 0:
         return x
-    choice = torch.randint(len(responses), (len(x),), generator=generator)
-    hit = hits(len(x), probability, generator, eligible).nonzero().flatten()
-    if not len(hit):
+    rows, choice = picks(len(x), len(responses), probability, generator, eligible)
+    if not len(rows):
         return x
-    rows = hit.to(x.device)
-    heard = convolved(x[rows], responses[choice[hit].to(responses.device)], scaling)
+    rows = rows.to(x.device)
+    heard = convolved(x[rows], responses[choice.to(responses.device)], scaling)
     return x.index_copy(0, rows, heard.to(x.dtype))
 
 

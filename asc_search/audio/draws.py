@@ -16,6 +16,15 @@ def hits(
     return hit if eligible is None else hit & eligible.cpu()
 
 
+def picks(
+    batch: int, count: int, probability: float, generator: torch.Generator, eligible: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each sample that ``hits`` names: its row, and which of ``count`` things it gets, with equal chances; CPU."""
+    choice = torch.randint(count, (batch,), generator=generator)
+    rows = hits(batch, probability, generator, eligible).nonzero().flatten()
+    return rows, choice[rows]
+
+
 def uniform(batch: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     """Uniform draws in [low, high), (batch,), CPU."""
     return low + (high - low) * torch.rand(batch, generator=generator)

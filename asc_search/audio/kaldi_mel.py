@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from asc_search.audio.torchaudio_shim import torchaudio
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.logmel import MelFilters, emphasised
 
 RATE_HZ = 32_000
-N_FFT = 1024
-WINDOW = 800
-HOP = 320
-MELS = 128
-FMIN_HZ = 0.0
-FMAX_HZ = 15_000.0
-PRE_EMPHASIS = 0.97
-LOG_FLOOR = 1e-5
-
-
-def kaldi_filters() -> torch.Tensor:
-    """Kaldi's triangular mel filters, straight in mel = 1127 ln(1 + f / 700): (n_fft // 2 + 1, mels), Nyquist bin 0."""
-    kaldi = torchaudio().compliance.kaldi
-    banks, _ = kaldi.get_mel_banks(MELS, N_FFT, RATE_HZ, FMIN_HZ, FMAX_HZ, 100.0, -500.0, 1.0)
-    return F.pad(banks, (0, 1)).T.contiguous()
+# The tagger's own description; that its window is symmetric and what follows the logarithm, no FrontEnd can say.
+SPEC = FrontEnd(
+    rate_hz=RATE_HZ,
+    window=800,
+    hop=320,
+    n_fft=1024,
+    mels=128,
+    fmax_hz=15_000.0,
+    pre_emphasis=0.97,
+    mel_scale="kaldi",
+    seconds=10.0,
+)
 
 
 class TaggerFrontEnd(nn.Module):
@@ -36,14 +33,15 @@ class TaggerFrontEnd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(WINDOW, periodic=False), persistent=False)
-        self.register_buffer("filters", kaldi_filters(), persistent=False)
+        self.register_buffer("window", torch.hann_window(SPEC.window, periodic=False), persistent=False)
+        self.filters = MelFilters(SPEC)
 
     def forward(self, samples: torch.Tensor) -> torch.Tensor:
         with torch.autocast(samples.device.type, enabled=False):
-            samples = samples.float()
-            emphasised = samples[:, 1:] - PRE_EMPHASIS * samples[:, :-1]
-            spectrum = torch.stft(emphasised, N_FFT, HOP, WINDOW, self.window, center=True, return_complex=True)
+            waves = emphasised(samples.float(), SPEC.pre_emphasis)
+            spectrum = torch.stft(
+                waves, SPEC.n_fft, SPEC.hop, SPEC.window, self.window, center=True, return_complex=True
+            )
             power = spectrum.real.square() + spectrum.imag.square()
-            log_mel = torch.log(power.transpose(1, 2) @ self.filters + LOG_FLOOR)
+            log_mel = torch.log(self.filters(power.transpose(1, 2)) + SPEC.log_floor)
             return ((log_mel + 4.5) / 5.0).transpose(1, 2).unsqueeze(1)

@@ -19,6 +19,7 @@ from asc_search.bench.bars import Bar, at_least, report
 from asc_search.bench.plain import PlainPipeline
 from asc_search.data.audio_io import write_wav
 from asc_search.data.clips import Clips
+from asc_search.nets.network import price
 from asc_search.nets.systems import system
 from asc_search.progress import bar
 from asc_search.space.candidate import Training
@@ -134,8 +135,6 @@ def _front_ends() -> tuple[float, float]:
 
 def _bound(step_s: float, step_share: float) -> dict[str, Any]:
     """What a step's time goes into, as far as simple floors tell: seconds, and the share of the measured step."""
-    from asc_search.nets.network import price
-
     cost = price(system(DESIGN)())
     flops = 2 * 3 * cost.conv_linear_macs * RECIPE.batch  # forward, and twice as much backward
     moved = 3 * 4 * RECIPE.batch * sum(row.out[0] * row.out[1] * row.out[2] for row in cost.layers) * 2

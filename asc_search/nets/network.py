@@ -125,12 +125,7 @@ def shrink(spec: NetSpec, keep: Callable[[int], int]) -> NetSpec:
     layers = []
     for index, layer in enumerate(spec.layers):
         kind = family(layer.family)
-        if kind.shrink is None:
-            raise NetworkError(f"layer {index} ({layer.family}): this family cannot be pruned")
-        for key, values in kind.fixed.items():
-            if layer.options.get(key) in values:
-                raise NetworkError(
-                    f"layer {index} ({layer.family}): with {key} {layer.options[key]} it cannot be pruned"
-                )
+        if what := kind.obstacle(layer):
+            raise NetworkError(f"layer {index} ({layer.family}): {what}")
         layers.append(kind.shrink(layer, keep))
     return replace(spec, layers=tuple(layers))

@@ -21,7 +21,7 @@ from asc_search.nets.plan import stage_width
 from asc_search.oracle.budget import macs_per_second
 from asc_search.space.columns import Column, Columns
 from asc_search.space.draw import STRIDE_PAIRS
-from asc_search.space.space import Budget, Space
+from asc_search.space.space import Space
 
 MOST = 2**53  # MACs and params beyond are all the same: over every limit
 # The fields of a front end on which the network's input depends.
@@ -91,7 +91,7 @@ class _Batch:
                 ledger.require(kept == 1, "cannot be pruned")
         taps = kind.taps(layer)
         ledger.require((taps == 1) | (taps <= self.made[rows]), "reads blocks that are not there")
-        reads = [Map(*self.maps[min(tap, len(self.maps) - 1)][:, rows]) for tap in reversed(range(taps))]
+        reads = [Map(*self.maps[tap][:, rows]) for tap in reversed(range(taps))]
         made = kind.price(layer, ledger, *reads)
         for older in range(len(self.maps) - 1, 0, -1):
             self.maps[older][:, rows] = self.maps[older - 1][:, rows]
@@ -105,9 +105,8 @@ class _Batch:
         self.valid[rows] &= ledger.valid
 
 
-def price_columns(space: Space, columns: Columns, classes: int, budget: Budget | None = None) -> Prices:
-    """The price of every point of ``columns`` for ``classes`` classes, and whether it is within ``budget`` (the space's)."""
-    budget = budget or space.budget
+def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
+    """The price of every point of ``columns`` for ``classes`` classes, and whether it is within the space's budget."""
     shape = _input_shapes(columns)
     count = len(shape[0])
     ratio = columns["pruning.ratio"].numbers().astype(float)
@@ -139,7 +138,7 @@ def price_columns(space: Space, columns: Columns, classes: int, budget: Budget |
     params, macs, conv_linear_macs = (_whole(one) for one in (batch.params, batch.macs, batch.conv_linear_macs))
     a_second = _per_second(macs, columns["frontend.seconds"].numbers()[0])
     weight_bytes = params * size
-    fits = batch.valid & (a_second <= budget.macs) & (weight_bytes <= budget.weight_bytes)
+    fits = batch.valid & (a_second <= space.budget.macs) & (weight_bytes <= space.budget.weight_bytes)
     return Prices(params, macs, a_second, conv_linear_macs, weight_bytes, batch.valid, fits)
 
 
@@ -150,9 +149,9 @@ def _whole(values: np.ndarray) -> np.ndarray:
 
 def _per_second(macs: np.ndarray, seconds: float) -> np.ndarray:
     """``budget.macs_per_second`` of many windows."""
-    distinct, inverse = np.unique(macs, return_inverse=True)
     if seconds == 1:
         return macs
+    distinct, inverse = np.unique(macs, return_inverse=True)
     return np.array([min(macs_per_second(int(one), seconds), MOST) for one in distinct], np.int64)[inverse]
 
 
@@ -201,7 +200,7 @@ class _Layer:
         return option.kind in ("int", "float") and free and key in self._options
 
     def _numbers(self, kind: Family, key: str, rows: np.ndarray) -> np.ndarray:
-        return self._options[key].numbers(kind.defaults[key])[rows]
+        return self._options[key].rows(rows).numbers(kind.defaults[key])
 
     def _groups(
         self, kind: Family, rows: np.ndarray, same: np.ndarray, numbers: Mapping[str, np.ndarray], strided: bool

@@ -39,7 +39,7 @@ class Column:
         return np.isin(self.values, codes)
 
     def rows(self, chosen: np.ndarray) -> Column:
-        """The column of the points ``chosen`` (n,) of bool."""
+        """The column of the points ``chosen``: (n,) of bool, or their indices."""
         return Column(self.values[chosen], self.table, self.drawn[chosen], self.missing[chosen])
 
     def numbers(self, default: float | None = None) -> np.ndarray:

@@ -14,16 +14,11 @@ from asc_search.nets.systems import system
 from asc_search.space.candidate import Candidate
 from asc_search.space.domains import Choice, FloatRange, IntRange
 from asc_search.space.draw import DECIDE, draw
+from asc_search.space.published import PRESETS
 from asc_search.space.space import Space
 
 # The (3, 2, 1)-block plan of nets.systems.mobile: depth, stride, which block has it.
 _MOBILE = ((3, "1x2", "last"), (2, "2x1", "first"), (1, "1x1", "first"))
-_DESIGNS: dict[str, tuple[str, int, float, float, float]] = {
-    # name: block family, base, multiplier, expansion, pruning ratio
-    "dcase2024-baseline": ("cp", 32, 1.8, 2.1, 0.0),
-    "sscp-mobile": ("sscp", 32, 1.8, 2.2, 0.0),
-    "sscp-s1": ("sscp", 64, 1.8, 2.2, 0.5),
-}
 _CLASSES = 10
 
 
@@ -37,7 +32,7 @@ def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
         NetworkError: no such design.
     """
     published = system(name)()
-    if name not in _DESIGNS:
+    if name not in PRESETS:
         return None
     suggest = _Preferring(_wanted(name, len(space.stages)))
     candidate = draw(space, suggest, _CLASSES)
@@ -56,7 +51,7 @@ def expressed(space: Space, params: dict[str, Scalar], classes: int) -> tuple[Ca
 
 
 def _wanted(name: str, stages: int) -> dict[str, Scalar]:
-    family, base, multiplier, expansion, ratio = _DESIGNS[name]
+    family, base, multiplier, expansion, ratio = PRESETS[name]
     wanted: dict[str, Scalar] = {f"frontend.{key}": value for key, value in asdict(FrontEnd()).items()}
     wanted |= {
         "network.stem": f"{family}_stem",

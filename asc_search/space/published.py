@@ -1,4 +1,4 @@
-"""Published designs on their own front ends: those that hear one microphone."""
+"""Published designs in a space: on their own front ends (those that hear one microphone), or as points of it."""
 
 from __future__ import annotations
 
@@ -17,4 +17,12 @@ REFERENCES: dict[str, FrontEnd] = {
     name: FRONTENDS[own]
     for name in SYSTEMS
     if (own := name if name in FRONTENDS else _NAMED.get(name.partition("-")[0])) and FRONTENDS[own].channels == 1
+}
+
+# Designs that a space may hold as one of its points.
+PRESETS: dict[str, tuple[str, int, float, float, float]] = {
+    # name: block family, base, multiplier, expansion, pruning ratio
+    "dcase2024-baseline": ("cp", 32, 1.8, 2.1, 0.0),
+    "sscp-mobile": ("sscp", 32, 1.8, 2.2, 0.0),
+    "sscp-s1": ("sscp", 64, 1.8, 2.2, 0.5),
 }

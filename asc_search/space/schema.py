@@ -10,7 +10,7 @@ from asc_search.audio.device_ir import SCALINGS
 from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, FrontEnd
 from asc_search.nets.blocks import Option, families
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
-from asc_search.space.published import REFERENCES
+from asc_search.space.published import PRESETS, REFERENCES
 
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
 WEIGHT_TYPES = ("fp32", "fp16")
@@ -158,8 +158,7 @@ EXPORT = {
     "abbreviation": Option("str", "", "abbreviation of the system's name"),
 }
 
-PRESETS = ("dcase2024-baseline", "sscp-mobile", "sscp-s1")  # designs that a space may contain as one of its points
-PRESET = Option("str", "", "published design", choices=PRESETS)
+PRESET = Option("str", "", "published design", choices=tuple(PRESETS))
 REFERENCE = Option("str", "", "published design on its own front end", choices=tuple(REFERENCES))
 TEXT = Option("str", "", "text")
 

@@ -18,7 +18,6 @@ from asc_search.space.schema import (
     LIMITS,
     OBJECTIVES,
     PRESET,
-    PRESETS,
     REFERENCE,
     RETRAIN,
     RUNGS,
@@ -93,7 +92,7 @@ def search(node: Node | None, mistakes: Mistakes) -> Search:
         if list(rungs) != sorted(rungs):
             what = f"{list(rungs)} do not increase; they are total epochs, such as [1, 3, 9]"
             mistakes.add(given["rungs"].line, "search.rungs", what)
-    return Search(**values, rungs=rungs, enqueue=_designs(given, "search", "enqueue", PRESETS, mistakes, PRESET))
+    return Search(**values, rungs=rungs, enqueue=_designs(given, "search", "enqueue", PRESET.choices, mistakes, PRESET))
 
 
 def retrain(node: Node | None, mistakes: Mistakes) -> Retrain:

@@ -33,7 +33,7 @@ def open_data(
         skip_bad_files=skip_bad_files,
         allow_leaky_split=allow_leaky_split or data.allow_leaky_split,
     )
-    heard = {opened.clips.devices[i] for i in range(len(opened.clips)) if opened.clips.splits[i] == "validation"}
+    heard = opened.clips.split("validation").devices
     if absent := [device for device in data.validation_devices if device not in heard]:
         console.print(
             f"data.validation_devices: no clip of {', '.join(absent)} is in the validation part",

@@ -29,8 +29,9 @@ def test_agrees_with_float64_numpy() -> None:
     got = TaggerFrontEnd()(torch.from_numpy(batch))
     assert got.dtype == torch.float32
     assert got.shape == (3, 1, 128, 100)
-    # The chirp's quiet bins border on loud ones, where float32 filters and FFTs leave some of those.
-    for wave, value, atol in zip(batch, got.double().numpy()[:, 0], (0, 2e-6, 0), strict=True):
+    # A float32 FFT leaves in quiet bins a trace of the loudest, most where the two are neighbours, as in the chirp: how
+    # much depends on the machine. The noise's quietest bins lie 63 dB below its loudest.
+    for wave, value, atol in zip(batch, got.double().numpy()[:, 0], (5e-10, 2e-6, 0), strict=True):
         power = reference(wave) + 1e-5
         np.testing.assert_allclose(np.exp(5 * value - 4.5), power, rtol=1e-4, atol=atol * power.max())
 

@@ -5,7 +5,8 @@ A family applies the attachment to its sum, before the last activation, unless i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -98,9 +99,8 @@ def build(layer: LayerSpec, channels: int) -> nn.Module:
     return {"eca": EfficientChannelAttention, "grn": GlobalResponseNorm, "none": nn.Identity}[str(kind)]()
 
 
-def shrink(layer: LayerSpec, keep: Callable[[int], int]) -> dict[str, Scalar]:
-    """The layer's options with the attachment's width mapped through ``keep``."""
-    options = dict(layer.options)
-    if "squeeze" in options:
-        options["squeeze"] = keep(options["squeeze"])
-    return options
+def shrink(layer: LayerSpec, keep: Callable[[int], int], widths: Sequence[str] = ()) -> LayerSpec:
+    """A block with its output, its attachment and the options named in ``widths`` mapped through ``keep``."""
+    inner = [key for key in (*widths, "squeeze") if key in layer.options]
+    options = {**layer.options, **{key: keep(layer.options[key]) for key in inner}}
+    return replace(layer, out=keep(layer.out), options=options)

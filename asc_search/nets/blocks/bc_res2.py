@@ -20,7 +20,7 @@ from asc_search.nets.blocks.bc_common import (
     resnorm_option,
 )
 from asc_search.nets.blocks.common import at_least, same_width
-from asc_search.nets.blocks.registry import Family, Option, Place
+from asc_search.nets.blocks.registry import Family, Option, Place, as_drawn
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map, Pair
 from asc_search.nets.spec import LayerSpec, Scalar
@@ -152,10 +152,6 @@ def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     return BroadcastedRes2(layer, shape[0], shape[1] // layer.stride[0])
 
 
-def _plan_stem(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    return dict(options)
-
-
 def _price_stem(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     """P = 2F (input norm) + 2F (batch ResNorm) + 25 ci*co + co."""
     if layer.options["input_norm"]:
@@ -208,7 +204,7 @@ FAMILIES = (
         role="stem",
         doc="5x5 convolution with a bias after normalisations of the mel bins (BC-Res2Net)",
         options=STEM_OPTIONS,
-        plan=_plan_stem,
+        plan=as_drawn,
         price=_price_stem,
         build=_build_stem,
         shrink=stem.shrink_width,

@@ -26,9 +26,8 @@ def _price(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
 
 def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     hidden = int(layer.options["hidden"])
-    return inverted.build(
-        layer, shape, nn.Sequential(*conv_bn_layers(hidden, hidden, (3, 3), layer.stride, groups=hidden))
-    )
+    middle = nn.Sequential(*conv_bn_layers(hidden, hidden, (3, 3), layer.stride, groups=hidden))
+    return inverted.InvertedResidual(layer, shape[0], middle)
 
 
 def _price_stem(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:

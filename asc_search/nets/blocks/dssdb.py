@@ -13,7 +13,7 @@ from torch import nn
 
 from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.pointwise import pointwise, price_pointwise
-from asc_search.nets.blocks.registry import Family, Option, Place
+from asc_search.nets.blocks.registry import Family, Option, Place, as_drawn
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
@@ -146,10 +146,6 @@ def _build_segments(layer: LayerSpec, shape: Shape) -> nn.Module:
     return SegmentDistillation(layer, shape[0], shape[0] // 2)
 
 
-def _plan_stem(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    return {}
-
-
 def _price_stem(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     return price_pointwise("conv", ledger, x, layer.out, layer.stride)
 
@@ -164,7 +160,7 @@ FAMILIES = (
         role="stem",
         doc="1x1 convolution with a bias and nothing after it",
         options={},
-        plan=_plan_stem,
+        plan=as_drawn,
         price=_price_stem,
         build=_build_stem,
         shrink=stem.shrink_width,

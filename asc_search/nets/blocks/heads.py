@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from asc_search.nets.blocks.common import activation, conv_bn_layers, is_array
-from asc_search.nets.blocks.registry import Family, Option, Place
+from asc_search.nets.blocks.registry import Family, Option, Place, as_drawn
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
@@ -63,10 +63,6 @@ def _classifier(layer: LayerSpec, inp: int, hidden: int, act: str) -> nn.Sequent
     if layer.options["dropout"]:
         layers.append(nn.Dropout(float(layer.options["dropout"])))
     return nn.Sequential(*layers, nn.Linear(hidden or inp, layer.out))
-
-
-def _plan(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    return dict(options)
 
 
 def _plan_linear(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
@@ -131,7 +127,7 @@ FAMILIES = (
         role="head",
         doc="1x1 convolution to the classes, BatchNorm, mean over frequency and time",
         options={},
-        plan=_plan,
+        plan=as_drawn,
         price=_price_conv,
         build=_build_conv,
         shrink=_keep_classes,
@@ -160,7 +156,7 @@ FAMILIES = (
             "hidden": _HIDDEN,
             "dropout": _DROPOUT,
         },
-        plan=_plan,
+        plan=as_drawn,
         price=_price_multi_scale,
         build=_build_multi_scale,
         shrink=_keep_classes,

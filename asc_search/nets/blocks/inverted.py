@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -11,7 +11,6 @@ from torch import nn
 from asc_search.nets.blocks import attachment
 from asc_search.nets.blocks.common import conv_bn_layers, round_width, same_width
 from asc_search.nets.blocks.registry import Option, Place
-from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
 
@@ -66,12 +65,4 @@ def price(layer: LayerSpec, ledger: Ledger, x: Map, middle: Callable[[LayerSpec,
     return attachment.price(layer, ledger, y)
 
 
-def build(layer: LayerSpec, shape: Shape, middle: nn.Module) -> nn.Module:
-    """The module around ``middle``."""
-    return InvertedResidual(layer, shape[0], middle)
-
-
-def shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    """The block with every width mapped through ``keep``."""
-    options = {**attachment.shrink(layer, keep), "hidden": keep(layer.options["hidden"])}
-    return replace(layer, out=keep(layer.out), options=options)
+shrink = partial(attachment.shrink, widths=("hidden",))

@@ -6,16 +6,16 @@ Sources: Howard et al., "Searching for MobileNetV3" (2019), section 5; Schmid et
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import nn
 
-from asc_search.nets.blocks import attachment, stem
+from asc_search.nets.blocks import attachment, inverted, stem
 from asc_search.nets.blocks.common import conv_bn_layers, round_width, same_width
-from asc_search.nets.blocks.registry import Family, Option, Place
+from asc_search.nets.blocks.registry import Family, Option, Place, as_drawn
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
@@ -95,15 +95,6 @@ def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     return MobileNetBlock(layer, shape[0])
 
 
-def _shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    options = {**attachment.shrink(layer, keep), "hidden": keep(layer.options["hidden"])}
-    return replace(layer, out=keep(layer.out), options=options)
-
-
-def _plan_stem(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    return {}
-
-
 def _price_stem(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     return ledger.conv("conv", x, layer.out, (3, 3), layer.stride)
 
@@ -118,7 +109,7 @@ FAMILIES = (
         role="stem",
         doc="one 3x3 convolution with the stem's stride, hard-swish (MobileNetV3)",
         options={},
-        plan=_plan_stem,
+        plan=as_drawn,
         price=_price_stem,
         build=_build_stem,
         shrink=stem.shrink_width,
@@ -131,7 +122,7 @@ FAMILIES = (
         plan=_plan,
         price=_price,
         build=_build,
-        shrink=_shrink,
+        shrink=inverted.shrink,
         fixed=attachment.FIXED,
     ),
 )

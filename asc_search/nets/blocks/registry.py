@@ -60,6 +60,11 @@ def one_input(layer: LayerSpec) -> int:
     return 1
 
 
+def as_drawn(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
+    """The plan of a layer whose drawn options are explicit already."""
+    return dict(options)
+
+
 @dataclass(frozen=True)
 class Family:
     """A layer family: what a space may vary, and its spec, price, module and pruned form side by side.
@@ -104,11 +109,16 @@ class Family:
                 raise NetworkError(f"{self.name}: {key}: {what}")
         return LayerSpec(self.name, out, stride, self.plan(inp, out, {**self.defaults, **options}, place))
 
+    def obstacle(self, layer: LayerSpec) -> str | None:
+        """Why the widths of ``layer`` cannot be pruned with an output equal to that of zeroed channels, or None."""
+        if self.shrink is None:
+            return "this family cannot be pruned"
+        held = [key for key, values in self.fixed.items() if layer.options.get(key) in values]
+        return f"with {held[0]} {layer.options[held[0]]} it cannot be pruned" if held else None
+
     def prunable(self, layer: LayerSpec) -> bool:
-        """Whether the widths of ``layer`` can be pruned, with an output equal to that of zeroed channels."""
-        return self.shrink is not None and not any(
-            layer.options.get(key) in values for key, values in self.fixed.items()
-        )
+        """Whether the widths of ``layer`` can be pruned."""
+        return self.obstacle(layer) is None
 
 
 _FAMILIES: dict[str, Family] = {}

@@ -6,8 +6,7 @@ shortcut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -15,7 +14,7 @@ from torch import nn
 from asc_search.nets.blocks import attachment, stem
 from asc_search.nets.blocks.common import activation, same_width
 from asc_search.nets.blocks.pointwise import pointwise, price_pointwise
-from asc_search.nets.blocks.registry import Family, Option, Place
+from asc_search.nets.blocks.registry import Family, Option, Place, as_drawn
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map, Pair
 from asc_search.nets.spec import LayerSpec, Scalar
@@ -77,11 +76,6 @@ def price_residual(
     return attachment.price(layer, ledger, ledger.add("add", y, x))
 
 
-def shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    """The block with every width mapped through ``keep``."""
-    return replace(layer, out=keep(layer.out), options=attachment.shrink(layer, keep))
-
-
 def conv_bn(inp: int, out: int, kernel: Pair, stride: Pair = (1, 1), padding: Pair | None = None) -> list[nn.Module]:
     """Convolution with bias, padded by kernel // 2 unless told, and BatchNorm."""
     return [_conv(inp, out, kernel, stride, padding), nn.BatchNorm2d(out)]
@@ -101,10 +95,6 @@ def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     shortcut = (1, int(layer.options["shortcut_kernel"]))
     block = Residual(layer, shape[0], (1, 3), shortcut, (1, 1), bool(layer.options["project"]))
     return block if layer.stride == (1, 1) else nn.Sequential(block, nn.MaxPool2d(layer.stride))
-
-
-def _plan_stem(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    return {"kernel": options["kernel"]}
 
 
 def _price_stem(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
@@ -130,7 +120,7 @@ FAMILIES = (
         role="stem",
         doc="unpadded convolution along time with the stem's stride, BatchNorm, LeakyReLU (raw waveforms)",
         options={"kernel": Option("int", 12, "kernel in samples, at least the stride", choices=(3, 6, 12, 24, 48))},
-        plan=_plan_stem,
+        plan=as_drawn,
         price=_price_stem,
         build=_build_stem,
         shrink=stem.shrink_width,
@@ -143,7 +133,7 @@ FAMILIES = (
         plan=plan,
         price=_price,
         build=_build,
-        shrink=shrink,
+        shrink=attachment.shrink,
         fixed=attachment.FIXED,
     ),
 )

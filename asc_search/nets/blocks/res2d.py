@@ -6,16 +6,14 @@ for raw waveforms. The table lists strides, so they stand in the first convoluti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import nn
 
 from asc_search.nets.blocks import attachment, res1d, stem
 from asc_search.nets.blocks.common import activation
-from asc_search.nets.blocks.registry import Family, Place
+from asc_search.nets.blocks.registry import Family, as_drawn
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
-from asc_search.nets.spec import LayerSpec, Scalar
+from asc_search.nets.spec import LayerSpec
 
 _STEM_PADDING = (1, 3)  # Table 3: 256 bins become 252, the frames stay
 
@@ -35,10 +33,6 @@ def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     return res1d.Residual(layer, shape[0], (3, 3), (side, side), layer.stride, _projects(layer))
 
 
-def _plan_stem(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    return {}
-
-
 def _price_stem(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     """P = 49*cin*co + 3co; M = (49*cin*co + co)F'T' + 2co."""
     return ledger.conv("conv", x, layer.out, (7, 7), layer.stride, padding=_STEM_PADDING, bias=True)
@@ -55,7 +49,7 @@ FAMILIES = (
         role="stem",
         doc="7x7 convolution that trims two bins at either end, BatchNorm, LeakyReLU",
         options={},
-        plan=_plan_stem,
+        plan=as_drawn,
         price=_price_stem,
         build=_build_stem,
         shrink=stem.shrink_width,
@@ -68,7 +62,7 @@ FAMILIES = (
         plan=res1d.plan,
         price=_price,
         build=_build,
-        shrink=res1d.shrink,
+        shrink=attachment.shrink,
         fixed=attachment.FIXED,
     ),
 )

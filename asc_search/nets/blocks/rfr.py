@@ -7,8 +7,9 @@ Table 1 (``serfr``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -130,12 +131,6 @@ def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     return BasicResidual(layer, shape[0])
 
 
-def _shrink(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
-    """Either block with every width mapped through ``keep``."""
-    options = {**attachment.shrink(layer, keep), "mid": keep(layer.options["mid"])}
-    return replace(layer, out=keep(layer.out), options=options)
-
-
 def _plan_serfr(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
     """Explicit options: units, kernel, the width inside a unit (``mid``), a ``shortcut`` where the width stays.
 
@@ -233,7 +228,7 @@ FAMILIES = (
         plan=_plan,
         price=_price,
         build=_build,
-        shrink=_shrink,
+        shrink=partial(attachment.shrink, widths=("mid",)),
         fixed={**attachment.FIXED, "groups": (2, 4)},
     ),
     Family(
@@ -250,7 +245,7 @@ FAMILIES = (
         plan=_plan_serfr,
         price=_price_serfr,
         build=_build_serfr,
-        shrink=_shrink,
+        shrink=partial(attachment.shrink, widths=("mid",)),
         fixed=attachment.FIXED,
     ),
 )

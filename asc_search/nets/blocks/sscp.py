@@ -71,12 +71,13 @@ def _price(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
 def _build(layer: LayerSpec, shape: Shape) -> nn.Module:
     hidden = int(layer.options["hidden"])
     if layer.options["fusion"] == "serial":
-        return inverted.build(layer, shape, nn.Sequential(*separable(hidden, hidden, layer.stride, hidden)))
+        middle = nn.Sequential(*separable(hidden, hidden, layer.stride, hidden))
+        return inverted.InvertedResidual(layer, shape[0], middle)
     middle = ParallelSum(
         conv_bn_layers(hidden, hidden, TALL, layer.stride, groups=hidden),
         conv_bn_layers(hidden, hidden, WIDE, layer.stride, groups=hidden),
     )
-    return inverted.build(layer, shape, middle)
+    return inverted.InvertedResidual(layer, shape[0], middle)
 
 
 def _plan_stem(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
