@@ -7,7 +7,7 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -65,6 +65,9 @@ def run(
         bool, typer.Option(help="Allow a validation split where neither location nor source id is known.")
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Networks retrained at a time; by default one a CPU thread, one on CUDA.")
+    ] = None,
 ) -> None:
     """Search SPACE, retrain its front with full distillation, test it once, and pack a submission.
 
@@ -81,7 +84,7 @@ def run(
     loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
     check_plan(loaded)
     folder = RunFolder(out or Path("runs") / space.stem)
-    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split))
+    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split, parallel))
     if loaded.export is not None and loaded.data.source == "demo":
         export_run(folder, loaded.export.profile, loaded.export.label, folder.root / "submission.zip")
     _say_what_next(folder, storage)
@@ -220,14 +223,10 @@ def oracle(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Candidates drawn and priced a second on one core, against building and counting them; and differences."""
-    from asc_search.bench.bars import print_report
     from asc_search.bench.oracle import bench_oracle
 
     found = bench_oracle(space, checked)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        print_report(found)
+    _tell(found, as_json)
 
 
 @bench_app.command()
@@ -236,11 +235,37 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Clips a second from audio files to weight updates, against the plain PyTorch way; and what bounds it."""
-    from asc_search.bench.bars import print_report
     from asc_search.bench.train import bench_train
 
     _use_threads(threads)
     found = bench_train()
+    _tell(found, as_json)
+
+
+@bench_app.command()
+def accuracy(
+    source: Annotated[str, typer.Argument(help="Recordings to learn and to be tested on: folder:PATH, tau2022:PATH.")],
+    work: Annotated[Path, typer.Option(help="Folder for windows and results; goes on where it was stopped.")],
+    test_folds: Annotated[
+        list[str] | None, typer.Option("--test-fold", help="Folds to test on, where the source has them.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings each way.")] = 3,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Accuracy of the fast pipeline beside the plain PyTorch way: same network, recipe and epochs."""
+    from asc_search.bench.accuracy import bench_accuracy
+
+    _use_threads(threads)
+    found = bench_accuracy(source, work, test_folds or [], epochs, seeds)
+    _tell(found, as_json)
+
+
+def _tell(found: dict[str, Any], as_json: bool) -> None:
+    """Print what a benchmark found."""
+    from asc_search.bench.bars import print_report
+
     if as_json:
         print(json.dumps(found))
     else:

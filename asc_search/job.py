@@ -37,11 +37,13 @@ STUDY = "search"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a person may ask beyond the space: the database and how to meet bad data."""
+    """What a person may ask beyond the space: the database, how to meet bad data, trainings at a time (None: as many as
+    pay)."""
 
     storage: str | None = None
     skip_bad_files: bool = False
     allow_leaky_split: bool = False
+    parallel: int | None = None
 
 
 def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
@@ -79,7 +81,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             )
             for trial in finalist_trials(study, space)
         ]
-        trained = retrain_front(space, run, finalists, material, validation)
+        trained = retrain_front(space, run, finalists, material, validation, wishes.parallel)
         rows = measure_front(space, run, trained, training.seen_devices, test)
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
         write_report(space, run, rows, trial_points(study))
@@ -92,7 +94,12 @@ def _study_name(run: RunFolder, wishes: Wishes) -> str:
 
 
 def retrain_front(
-    space: Space, run: RunFolder, finalists: Sequence[Finalist], material: Material, validation: Clips
+    space: Space,
+    run: RunFolder,
+    finalists: Sequence[Finalist],
+    material: Material,
+    validation: Clips,
+    parallel: int | None,
 ) -> dict[Finalist, list[Trained]]:
     """Retrain the finalists, then the published references by the best one's recipe, and untaught twins if asked.
 
@@ -100,7 +107,7 @@ def retrain_front(
         AscSearchError: no finalist could be trained.
     """
     epochs, seeds = space.retrain.epochs, space.retrain.seeds
-    trained = retrain_all(finalists, material, validation, run, epochs, seeds)
+    trained = retrain_all(finalists, material, validation, run, epochs, seeds, parallel)
     if not trained:
         raise AscSearchError("no finalist could be retrained: every seed diverged; lower training.lr in the space")
     best = best_finalist(trained)
@@ -110,7 +117,7 @@ def retrain_front(
         others += [
             undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.teachers
         ]
-    return {**trained, **retrain_all(others, material, validation, run, epochs, seeds)}
+    return {**trained, **retrain_all(others, material, validation, run, epochs, seeds, parallel)}
 
 
 def best_finalist(trained: dict[Finalist, list[Trained]]) -> Finalist:

@@ -26,7 +26,7 @@ def bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=console.quiet or not console.is_terminal,
     )
 
 
@@ -64,6 +64,10 @@ class Stage:
 
     def end(self, line: str) -> None:
         """Finish the item with one line that stays."""
-        console.print(line, markup=False, soft_wrap=True)
         self._progress.update(self._inner, visible=False)
+        self.note(line)
+
+    def note(self, line: str) -> None:
+        """Finish one of several items under way with one line that stays."""
+        console.print(line, markup=False, soft_wrap=True)
         self._progress.advance(self._outer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import soundfile
 import torch
 from torch import nn
@@ -15,52 +16,72 @@ from asc_search.data.clips import Clips
 from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Training
+from asc_search.train.schedules import schedule_of
 
 WORKERS = 2
 
 
 class Files(Dataset):
-    """Waveform (samples,) and label of each clip, read from its file."""
+    """Waveform (samples,) and label of each clip, read from its file: a random ``seconds`` of it."""
 
-    def __init__(self, clips: Clips) -> None:
-        self._clips = clips
+    def __init__(self, clips: Clips, seconds: float) -> None:
+        self._clips, self._seconds = clips, seconds
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        samples, _ = soundfile.read(self._clips.root / self._clips.files[index], dtype="float32")
-        return torch.from_numpy(samples), self._clips.labels[index]
+        with soundfile.SoundFile(self._clips.root / self._clips.files[index]) as file:
+            length = round(self._seconds * file.samplerate)
+            file.seek(int(torch.randint(max(0, file.frames - length) + 1, ())))
+            samples = file.read(length, dtype="float32", always_2d=True).mean(1)
+        return torch.from_numpy(np.resize(samples, length)), self._clips.labels[index]
 
 
 class PlainPipeline:
-    """``epoch()`` trains one epoch: DataLoader workers, torchaudio on the batch, contiguous layout, float32, AdamW."""
+    """``epoch()`` trains one epoch: DataLoader workers, torchaudio on the batch, contiguous layout, float32, AdamW.
 
-    def __init__(self, clips: Clips, spec: NetSpec, frontend: FrontEnd, recipe: Training, device: torch.device) -> None:
+    The learning rate follows the recipe's schedule over ``epochs`` epochs.
+    """
+
+    def __init__(
+        self, clips: Clips, spec: NetSpec, frontend: FrontEnd, recipe: Training, device: torch.device, epochs: int
+    ) -> None:
         audio = torchaudio()
         rate_hz = soundfile.info(clips.root / clips.files[0]).samplerate
         mel = audio.transforms.MelSpectrogram(
             frontend.rate_hz, frontend.n_fft, frontend.window, frontend.hop, n_mels=frontend.mels, power=2.0
         )
         self._front = nn.Sequential(audio.transforms.Resample(rate_hz, frontend.rate_hz), mel).to(device)
-        self._network = build(spec).to(device).to(memory_format=torch.contiguous_format)
-        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.network = build(spec).to(device).to(memory_format=torch.contiguous_format)
+        self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self._loader = DataLoader(
-            Files(clips), recipe.batch, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True
+            Files(clips, frontend.seconds),
+            recipe.batch,
+            sampler=torch.utils.data.RandomSampler(range(len(clips)), num_samples=len(clips) * recipe.crops_per_clip),
+            num_workers=WORKERS,
+            persistent_workers=True,
+            drop_last=True,
+        )
+        schedule, steps = schedule_of(recipe), epochs * len(self._loader)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: schedule(min(1.0, (step + 0.5) / steps))
         )
         self._frontend, self._recipe, self._device = frontend, recipe, device
         self._generator = torch.Generator().manual_seed(0)
 
     def epoch(self) -> None:
         recipe, generator, frontend = self._recipe, self._generator, self._frontend
-        self._network.train()
+        self.network.train()
         for samples, labels in self._loader:
             samples = roll_samples(samples.to(self._device), round(recipe.roll_s * frontend.rate_hz), generator)
             with torch.no_grad():
                 x = torch.log(self._front(samples) + frontend.log_floor).unsqueeze(1)
             x = mask_freq(x, recipe.freq_mask, frontend.fill, generator)
             x = freq_mixstyle(x, recipe.mixstyle_p, recipe.mixstyle_alpha, generator)
-            loss = nn.functional.cross_entropy(self._network(x), labels.to(self._device))
+            loss = nn.functional.cross_entropy(self.network(x), labels.to(self._device))
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), recipe.grad_clip)
             self._optimizer.step()
+            self._schedule.step()

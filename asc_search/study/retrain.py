@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from asc_search.compress.weights import stored_state
 from asc_search.data.clips import Clips
@@ -13,6 +17,7 @@ from asc_search.errors import DivergedError, NetworkError
 from asc_search.files import read_json, write_json
 from asc_search.nets.systems import system
 from asc_search.oracle.budget import macs_per_second, price_candidate
+from asc_search.processes import side_by_side
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Distillation, Pruning
 from asc_search.space.published import REFERENCES
@@ -21,11 +26,14 @@ from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
+from asc_search.train.inputs import open_inputs
 from asc_search.train.metrics import Metrics
 from asc_search.train.model_file import load_model, save_model
 
 MODEL = "model.safetensors"
+NOTE = "validation.json"  # beside the model, and last: it says that a training is finished
 
 
 @dataclass(frozen=True)
@@ -74,16 +82,23 @@ class Trained:
 
 
 def retrain(
-    finalist: Finalist, material: Material, validation: Clips, folder: Path, epochs: int, seed: int, stage: Stage
+    finalist: Finalist,
+    material: Material,
+    validation: Clips,
+    folder: Path,
+    epochs: int,
+    seed: int,
+    on_epoch: Callable[[int], None],
 ) -> Trained:
     """Train ``finalist`` for all ``epochs`` from ``seed`` into ``folder``; done before: read back, half done: continued.
+
+    ``on_epoch`` hears how many epochs are done.
 
     Raises:
         DivergedError: the training diverged.
     """
-    note = folder / "validation.json"
-    if (known := read_json(note)) is not None:
-        return Trained(folder, Metrics.from_json(known))
+    if (known := trained_in(folder)) is not None:
+        return known
     candidate = finalist.candidate
     prune = pruning_hook(candidate, epochs)
     state = train_candidate(
@@ -93,15 +108,21 @@ def retrain(
         seed=derived_seed("retrain", seed),
         epochs=epochs,
         before_epoch=prune,
-        after_epoch=lambda state: stage.epoch(state.epoch),
+        after_epoch=lambda state: on_epoch(state.epoch),
     )
     prune(state)  # a training of one epoch is pruned right after it
     metrics = measure(state.network, candidate, material.folder, validation, material.training.seen_devices)
     weights = stored_state(state.network, candidate.weight_type)
     save_model(folder / MODEL, weights, candidate, material.training.classes)
-    write_json(note, metrics.to_json())
+    write_json(folder / NOTE, metrics.to_json())
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return Trained(folder, metrics)
+
+
+def trained_in(folder: Path) -> Trained | None:
+    """The training that was finished in ``folder``, or None."""
+    known = read_json(folder / NOTE)
+    return None if known is None else Trained(folder, Metrics.from_json(known))
 
 
 def measure_on_test(trained: Trained, test: Clips, features: Path, seen_devices: Collection[str]) -> Metrics:
@@ -138,21 +159,73 @@ def row(finalist: Finalist, runs: Sequence[Trained], tests: Sequence[Metrics], e
     )
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One training of ``retrain_all``: all it needs in a process of its own."""
+
+    finalist: Finalist
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.finalist.name}, seed {self.seed}"
+
+
+def _attempt(material: Material, validation: Clips, epochs: int, task: _Task, said: Callable[[Any], None]) -> str:
+    """Train the task, saying every epoch; the reason where it failed, else empty."""
+    try:
+        retrain(task.finalist, material, validation, task.folder, epochs, task.seed, lambda _: said(task.name))
+    except (DivergedError, NetworkError) as error:
+        return f"failed, {error}"
+    return ""
+
+
 def retrain_all(
-    finalists: Sequence[Finalist], material: Material, validation: Clips, run: RunFolder, epochs: int, seeds: int
+    finalists: Sequence[Finalist],
+    material: Material,
+    validation: Clips,
+    run: RunFolder,
+    epochs: int,
+    seeds: int,
+    parallel: int | None = None,
 ) -> dict[Finalist, list[Trained]]:
-    """Every finalist from every seed; a diverged seed is left out with a line saying so."""
+    """Every finalist from every seed; a diverged seed is left out with a line saying so.
+
+    ``parallel`` trainings run at a time, each on its share of the CPU's threads; None: one a thread on a CPU, where two
+    networks on a core each train faster than one on two, and one on CUDA. How many there are does not change a result.
+    """
+    tasks = [
+        _Task(finalist, seed, run.finalist(finalist.digest, epochs, seed))
+        for finalist in finalists
+        for seed in range(seeds)
+    ]
+    left = [task for task in tasks if trained_in(task.folder) is None]
+    cores = torch.get_num_threads()
+    workers = parallel or (cores if device().type == "cpu" else 1)
+    with Stage("retrain", len(tasks), len(tasks) - len(left)) as stage:
+        if left:
+            for finalist in dict.fromkeys(task.finalist for task in left):
+                prepare(finalist.candidate, material, validation)
+            stage.begin("epochs", epochs * len(left))
+            done = count(1)
+            work = partial(_attempt, material, validation, epochs)
+            ended = side_by_side(work, left, workers, max(1, cores // workers), lambda _: stage.epoch(next(done)))
+            for index, reason in ended:
+                task = left[index]
+                result = trained_in(task.folder)
+                reached = "" if result is None else f"{100 * result.validation.accuracy:.1f} % on validation"
+                stage.note(f"{task.name}: {reason or reached}")
     trained: dict[Finalist, list[Trained]] = {finalist: [] for finalist in finalists}
-    with Stage("retrain", len(finalists) * seeds) as stage:
-        for finalist in finalists:
-            for seed in range(seeds):
-                stage.begin(f"{finalist.name}, seed {seed}", epochs)
-                folder = run.finalist(finalist.digest, epochs, seed)
-                try:
-                    result = retrain(finalist, material, validation, folder, epochs, seed, stage)
-                except (DivergedError, NetworkError) as error:
-                    stage.end(f"{finalist.name}, seed {seed}: failed, {error}")
-                    continue
-                trained[finalist].append(result)
-                stage.end(f"{finalist.name}, seed {seed}: {100 * result.validation.accuracy:.1f} % on validation")
+    for task in tasks:
+        if (result := trained_in(task.folder)) is not None:
+            trained[task.finalist].append(result)
     return {finalist: runs for finalist, runs in trained.items() if runs}
+
+
+def prepare(candidate: Candidate, material: Material, validation: Clips) -> None:
+    """Make the windows a training and its evaluation read, so that trainings side by side do not each make them."""
+    open_inputs(
+        material.folder, material.training, candidate.frontend, candidate.training, material.responses, device()
+    )
+    frontend_windows(material.folder, validation, candidate.frontend)

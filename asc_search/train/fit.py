@@ -17,6 +17,7 @@ from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Training
 from asc_search.train import checkpoint
+from asc_search.train.allocator import keep_freed_memory
 from asc_search.train.ema import Average
 from asc_search.train.losses import Batch
 from asc_search.train.optimizers import make_optimizer
@@ -115,6 +116,7 @@ def fit(
     Raises:
         DivergedError: the loss is not finite or has exploded, or a weight is not finite; nothing of that epoch is saved.
     """
+    keep_freed_memory()
     training, schedule = recipe.training, schedule_of(recipe.training)
     while state.epoch < until:
         before_epoch(state)
