@@ -192,8 +192,9 @@ def retrain_all(
 ) -> dict[Finalist, list[Trained]]:
     """Every finalist from every seed; a diverged seed is left out with a line saying so.
 
-    ``parallel`` trainings run at a time, each on its share of the CPU's threads; None: one a thread on a CPU, where two
-    networks on a core each train faster than one on two, and one on CUDA. How many there are does not change a result.
+    ``parallel`` trainings run at a time, each on its share of the CPU's threads; None: as many as there are threads on a
+    CPU, where networks on a core each train faster together than one on all cores, and one on CUDA. The last one left
+    keeps to its share, so that a result does not depend on how many were left.
     """
     tasks = [
         _Task(finalist, seed, run.finalist(finalist.digest, epochs, seed))
