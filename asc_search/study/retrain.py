@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asc_search.audio.filterbank_jitter import jitter_centre
 from asc_search.compress.weights import stored_state
 from asc_search.data.clips import Clips
 from asc_search.errors import DivergedError, NetworkError
@@ -21,9 +22,8 @@ from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material, train_candidate
-from asc_search.train.fit import device
 from asc_search.train.metrics import Metrics
-from asc_search.train.model_file import load_model, save_model
+from asc_search.train.model_file import Model, load_model, save_model
 
 MODEL = "model.safetensors"
 
@@ -56,9 +56,13 @@ def undistilled(finalist: Finalist) -> Finalist:
 
 
 def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
-    """A published design on its own front end, trained by the recipe of ``recipe``."""
+    """A published design on its own front end, trained by the recipe of ``recipe``.
+
+    Where that jitters mel filters, the upper edge comes down as far as the jitter needs.
+    """
     spec = system(design)().with_classes(classes)
     frontend = replace(REFERENCES[design], seconds=recipe.frontend.seconds)
+    frontend = jitter_centre(frontend, recipe.training.jitter_fmax_hz)
     candidate = replace(
         recipe, frontend=frontend, network=spec.with_input(frontend.shape), weight_type="fp16", pruning=Pruning()
     )
@@ -96,9 +100,9 @@ def retrain(
         after_epoch=lambda state: stage.epoch(state.epoch),
     )
     prune(state)  # a training of one epoch is pruned right after it
-    metrics = measure(state.network, candidate, material.folder, validation, material.training.seen_devices)
-    weights = stored_state(state.network, candidate.weight_type)
-    save_model(folder / MODEL, weights, candidate, material.training.classes)
+    model = Model(candidate, material.training.classes, state.network, state.standardise)
+    metrics = measure(model, material.folder, validation, material.training.seen_devices)
+    save_model(folder / MODEL, stored_state(state.network, candidate.weight_type), model)
     write_json(note, metrics.to_json())
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return Trained(folder, metrics)
@@ -109,8 +113,7 @@ def measure_on_test(trained: Trained, test: Clips, features: Path, seen_devices:
     note = trained.folder / "test.json"
     if (known := read_json(note)) is not None:
         return Metrics.from_json(known)
-    model = load_model(trained.folder / MODEL)
-    metrics = measure(model.network.to(device()), model.candidate, features, test, seen_devices)
+    metrics = measure(load_model(trained.folder / MODEL), features, test, seen_devices)
     write_json(note, metrics.to_json())
     return metrics
 
