@@ -91,7 +91,7 @@ def open_band_path(
 def _errors(folder: Path, training: Clips, spec: FrontEnd, responses: torch.Tensor) -> list[BandError]:
     """The error of each response on windows of ``training``, measured once."""
     content = hashlib.sha256(responses.contiguous().numpy().tobytes()).hexdigest()
-    path = derived_path(folder, training, "responses", spec, content).with_suffix(".responses.json")
+    path = derived_path(folder, training, "responses.json", spec, content)
     known = read_json(path)
     if known is None:
         clips = training.take(np.linspace(0, len(training) - 1, min(MEASURED, len(training))).round().astype(int))

@@ -45,7 +45,7 @@ def open_corrections(
         DataError: it has no parallel recordings of the reference device.
     """
     windows = frontend_windows(folder, training, bare(frontend))
-    path = derived_path(folder, training, "corrections", bare(frontend)).with_suffix(".corrections.npy")
+    path = derived_path(folder, training, "corrections.npy", bare(frontend))
     if not path.exists():
         pairs = _window_pairs(windows, parallel_pairs(training))
         known = np.ones(len(windows.clip_of), bool)

@@ -14,7 +14,7 @@ VERSION = 1  # raise when the values derived from the same things change
 
 
 def derived_path(folder: Path, clips: Clips, what: str, *rest: object) -> Path:
-    """Where ``what``, made of ``clips`` and ``rest`` (things whose repr says all about them), is kept, without a suffix."""
+    """Where ``what`` (the end of the name), made of ``clips`` and ``rest`` (things whose repr says all about them), is kept."""
     identity = json.dumps([what, clips.digest(), [repr(part) for part in rest], VERSION])
     return folder / "features" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.{what}"
 

@@ -30,7 +30,7 @@ def training_statistics(folder: Path, training: Clips, frontend: FrontEnd) -> St
     """
     if not frontend.needs_statistics:
         return None
-    path = derived_path(folder, training, "statistics", frontend).with_suffix(".statistics.safetensors")
+    path = derived_path(folder, training, "statistics.safetensors", frontend)
     if not path.exists():
         fitted = Standardise.fit(_batches(frontend_windows(folder, training, frontend)), frontend)
         write_atomically(path, lambda aside: save_file(fitted.state_dict(), aside))
