@@ -1,4 +1,4 @@
-"""Augmentations of a batch of log-mel windows (batch, channels, freq, time), vectorised and seeded by a generator."""
+"""Augmentations of a batch of network inputs (batch, channels, freq, time), vectorised and seeded by a generator."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from asc_search.audio.band_response import apply_band_offsets
 from asc_search.audio.draws import hits
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.audio.logmel import finished
-from asc_search.audio.spectrum_correction import correct_spectrum
 
 FREQ, TIME = 2, 3
 
@@ -62,18 +59,20 @@ def mix_share(progress: float, full_until: float = 0.6, later: float = 0.5) -> f
     return 1.0 if progress < full_until else later
 
 
-def roll_time(x: torch.Tensor, most: int, generator: torch.Generator) -> torch.Tensor:
-    """Roll each sample along time by a uniform number of frames in [-most, most].
+def roll_time(x: torch.Tensor, most: int, generator: torch.Generator, probability: float = 1.0) -> torch.Tensor:
+    """Roll each sample with ``probability`` along time by a uniform number of frames in [-most, most].
 
     Inside a window this is a roll of the waveform by as many hops. It differs in the frames that touch its ends: a
     window of n whole hops has n + 1 centred frames, the last a mirrored twin of the first, and the frames around the
     seam of a rolled waveform see both ends at once. Measured on the baseline's 65 frames, 6 of them rolled: 51 equal to
     0.02 dB, 14 not.
     """
-    if most <= 0:
+    if most <= 0 or probability <= 0:
         return x
     batch, _, _, time = x.shape
     shift = torch.randint(-most, most + 1, (batch, 1), generator=generator)
+    if probability < 1:
+        shift = shift * hits(batch, probability, generator)[:, None]
     index = (torch.arange(time) - shift) % time
     return x.gather(3, index[:, None, None, :].to(x.device).expand_as(x))
 
@@ -132,17 +131,15 @@ def freq_mixstyle(x: torch.Tensor, probability: float, alpha: float, generator: 
 
 @dataclass(frozen=True)
 class SpectrumAugment:
-    """Augmentations of log-mels by strength and probability; the defaults change nothing.
+    """Augmentations of a front end's output by strength and probability; the defaults change nothing.
 
-    ``response_p`` of a device response as band offsets; ``correction_p`` of spectrum correction; ``roll_frames``;
-    ``freq_mask`` bins of one band (the baseline's); ``freq_stripes``, ``time_stripes`` of up to ``freq_width`` bins and
-    ``time_width`` frames, with ``stripes_p`` each way; Freq-MixStyle; mixup. ``fill_mean``: masks write the mean, not
-    the front end's fill.
+    ``roll_frames`` with ``roll_p``; ``freq_mask`` bins of one band (the baseline's); ``freq_stripes``, ``time_stripes`` of
+    up to ``freq_width`` bins and ``time_width`` frames, with ``stripes_p`` each way; Freq-MixStyle; mixup. ``fill_mean``:
+    stripes are filled with the mean, not with the front end's fill.
     """
 
-    response_p: float = 0.0
-    correction_p: float = 0.0
     roll_frames: int = 0
+    roll_p: float = 1.0
     freq_mask: int = 0
     freq_stripes: int = 0
     freq_width: int = 0
@@ -156,40 +153,10 @@ class SpectrumAugment:
     mixup_full_until: float = 1.0
     mixup_one_lambda: bool = False
 
-    def apply(
-        self,
-        x: torch.Tensor,
-        generator: torch.Generator,
-        frontend: FrontEnd,
-        eligible: torch.Tensor | None = None,
-        offsets: torch.Tensor | None = None,
-        corrections: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Bare log-mels (batch, channels, mels, time) -> augmented input, with the front end's deltas and standardisation.
-
-        ``colour``, then ``logmel.finished``, then ``disturb``: SCUT's order.
-        """
-        x = self.colour(x, generator, frontend, eligible, offsets, corrections)
-        return self.disturb(finished(x, frontend), generator, frontend)
-
-    def colour(
-        self,
-        x: torch.Tensor,
-        generator: torch.Generator,
-        frontend: FrontEnd,
-        eligible: torch.Tensor | None = None,
-        offsets: torch.Tensor | None = None,
-        corrections: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """What another device would do to bare log-mels: ``offsets`` and ``corrections`` (count, mels), on ``eligible``."""
-        if offsets is not None:
-            x = apply_band_offsets(x, offsets, frontend, generator, self.response_p, eligible)
-        return x if corrections is None else correct_spectrum(x, corrections, generator, self.correction_p, eligible)
-
     def disturb(self, x: torch.Tensor, generator: torch.Generator, frontend: FrontEnd) -> torch.Tensor:
-        """Roll, masks and Freq-MixStyle of finished inputs, mixup apart; draws as the single functions in this order."""
+        """Roll, masks and Freq-MixStyle of inputs ready for the network; draws as the single functions in this order."""
         fill = None if self.fill_mean else frontend.fill
-        x = roll_time(x, self.roll_frames, generator)
+        x = roll_time(x, self.roll_frames, generator, self.roll_p)
         x = mask_freq(x, self.freq_mask, frontend.fill, generator)
         x = mask_stripes(x, TIME, self.time_stripes, self.time_width, fill, generator, self.stripes_p)
         x = mask_stripes(x, FREQ, self.freq_stripes, self.freq_width, fill, generator, self.stripes_p)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,8 +49,13 @@ def apply_band_offsets(
     generator: torch.Generator,
     probability: float,
     eligible: torch.Tensor | None = None,
+    quick: torch.Tensor | None = None,
+    exactly: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """``offset_by`` with one of ``offsets`` (count, mels), for each of the ``eligible`` (batch,) samples with ``probability``.
+
+    Responses that ``quick`` (count,) does not name are left to ``exactly(rows, choice)``, which gives the bare log-mels of
+    samples ``rows`` heard through responses ``choice``, as exact as it likes.
 
     Draws what ``device_ir.apply_responses`` draws: the same seed gives the same responses to the same samples. It stands
     for scaling ``none`` alone; the range that ``range`` needs is no longer in a log-mel.
@@ -58,11 +63,15 @@ def apply_band_offsets(
     if probability <= 0:
         return x
     rows, choice = picks(len(x), len(offsets), probability, generator, eligible)
-    if not len(rows):
-        return x
-    rows = rows.to(x.device)
-    heard = offset_by(x[rows], offsets[choice.to(offsets.device)], frontend)
-    return x.index_copy(0, rows, heard.to(x.dtype))
+    fast = torch.ones(len(rows), dtype=torch.bool) if quick is None else quick[choice]
+    if fast.any():
+        at = rows[fast].to(x.device)
+        heard = offset_by(x[at], offsets[choice[fast].to(offsets.device)], frontend)
+        x = x.index_copy(0, at, heard.to(x.dtype))
+    if exactly is not None and not fast.all():
+        heard = exactly(rows[~fast], choice[~fast])
+        x = x.index_copy(0, rows[~fast].to(x.device), heard.to(x.dtype))
+    return x
 
 
 @dataclass(frozen=True)

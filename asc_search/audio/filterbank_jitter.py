@@ -13,7 +13,12 @@ from asc_search.audio.logmel import LogMel
 
 
 def jitter_centre(frontend: FrontEnd, fmax_range_hz: int) -> FrontEnd:
-    """``frontend`` with an upper edge that leaves room for the jitter below half the rate; the one to evaluate with."""
+    """``frontend`` with an upper edge that leaves room for the jitter below half the rate; the one to evaluate with.
+
+    Unchanged without jitter of that edge, and for raw waveforms, which have no filters.
+    """
+    if fmax_range_hz <= 0 or frontend.kind == "raw":
+        return frontend
     room = (frontend.rate_hz - fmax_range_hz) / 2
     return replace(frontend, fmax_hz=min(frontend.fmax_hz or room, room))
 

@@ -79,6 +79,11 @@ class FrontEnd:
             return 0.0
         return math.log10(self.log_floor) if self.log == "log10" else math.log(self.log_floor)
 
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it is standardised with statistics of the training part, which belong to the trained model."""
+        return self.standardise in ("frequency", "global")
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

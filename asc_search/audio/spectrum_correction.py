@@ -12,7 +12,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 
 
 def correction_bank(
-    log_mels: torch.Tensor,
+    log_mels: torch.Tensor | np.ndarray,
     pairs: np.ndarray,
     training: np.ndarray,
     frontend: FrontEnd,
@@ -20,7 +20,8 @@ def correction_bank(
 ) -> torch.Tensor:
     """d = log(mean_t mel_X + eps_X) - log(mean_t mel_A + eps_A) of every parallel recording: (pairs, mels) float32.
 
-    ``log_mels`` (clips, mels, time) as ``LogMel.bare`` gives them; ``pairs`` (pairs, 2) rows of (device A, device X) of
+    ``log_mels`` (clips, channels, mels, time) as ``LogMel.bare`` gives them, or without channels, whose powers are
+    averaged; read clip by clip, so a memory map will do. ``pairs`` (pairs, 2) rows of (device A, device X) of
     the same segment; ``training`` (clips,) bool. In the front end's own logarithm. ``eps`` (of A, of X): the log floor
     for both by default; SCUT's code has 1e-6 and 1e-10.
 
@@ -34,8 +35,11 @@ def correction_bank(
     unit = math.log(10) if frontend.log == "log10" else 1.0
     eps_a, eps_x = eps or (frontend.log_floor, frontend.log_floor)
     used, place = np.unique(pairs, return_inverse=True)
-    power = torch.stack([(torch.exp(log_mels[clip].double() * unit) - frontend.log_floor).mean(-1) for clip in used])
-    power_a, power_x = power.clamp_min(0)[torch.from_numpy(place.reshape(-1, 2))].unbind(1)
+    bands = []
+    for clip in used:
+        log_mel = torch.from_numpy(np.array(log_mels[clip], np.float64)).reshape(-1, *log_mels.shape[-2:])
+        bands.append((torch.exp(log_mel * unit) - frontend.log_floor).mean((0, 2)))
+    power_a, power_x = torch.stack(bands).clamp_min(0)[torch.from_numpy(place.reshape(-1, 2))].unbind(1)
     return ((torch.log(power_x + eps_x) - torch.log(power_a + eps_a)) / unit).float()
 
 

@@ -60,3 +60,8 @@ class Standardise(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean) / self.deviation
+
+
+def standardising(standardise: Standardise | None, network: nn.Module) -> nn.Module:
+    """``network`` behind ``standardise``, so that it takes windows as the front end makes them; alone without one."""
+    return network if standardise is None else nn.Sequential(standardise, network)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asc_search.audio.filterbank_jitter import jitter_centre
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.kaldi_mel import RATE_HZ, TaggerFrontEnd
+from asc_search.audio.standardise import standardising
 from asc_search.data.clips import Clips
 from asc_search.distill.head import cross_fitted_logits, fit_head
 from asc_search.errors import WeightsError
@@ -119,8 +121,12 @@ def _network(
     seed: int,
     after_epoch: Callable[[TrainState], None],
 ) -> tuple[np.ndarray, Metrics]:
-    """A larger network of our own, trained with cross-entropy in the run."""
-    own, folder, training = teacher.frontend_on(frontend), material.folder, material.training
+    """A larger network of our own, trained with cross-entropy in the run.
+
+    Where the recipe jitters mel filters, its upper edge comes down as far as the jitter needs.
+    """
+    folder, training = material.folder, material.training
+    own = jitter_centre(teacher.frontend_on(frontend), recipe.jitter_fmax_hz)
     spec = mobile(
         teacher.family,
         own.shape,
@@ -140,8 +146,9 @@ def _network(
         after_epoch=after_epoch,
     )
     seen, held_out = (frontend_windows(folder, clips, own) for clips in (training, validation))
-    logits = window_logits(state.network, seen.values, device())
-    return logits, _measure(window_logits(state.network, held_out.values, device()), held_out)
+    whole = standardising(state.standardise, state.network)
+    logits = window_logits(whole, seen.values, device())
+    return logits, _measure(window_logits(whole, held_out.values, device()), held_out)
 
 
 def _tagger(

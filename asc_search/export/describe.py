@@ -11,11 +11,19 @@ from asc_search.space.candidate import Candidate
 def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mapping[str, str | int | None]:
     """The system description of the meta file, in the tags the official template suggests."""
     training, taught = candidate.training, candidate.distillation.teachers
+    stripes = training.stripes_p > 0
     augmentations = {
         "mixup": training.mixup_alpha > 0,
         "freq-mixstyle": training.mixstyle_p > 0,
-        "time rolling": training.roll_s > 0,
-        "frequency masking": training.freq_mask > 0,
+        "time rolling": training.roll_s > 0 and training.roll_p > 0,
+        "time shifting": training.shift_s > 0 and training.shift_p > 0,
+        "frequency masking": training.freq_mask > 0 or (stripes and training.freq_stripes * training.freq_width > 0),
+        "time masking": stripes and training.time_stripes * training.time_mask > 0,
+        "dir augmentation": training.response_p > 0,
+        "time stretching": training.stretch > 0 and training.stretch_p > 0,
+        "gain": training.gain_db > 0 and training.gain_p > 0,
+        "filter-bank jitter": training.jitter_fmax_hz > 0 or training.jitter_fmin_hz > 1,
+        "spectrum correction": training.correction_p > 0,
     }
     management = {
         "knowledge distillation": bool(taught),

@@ -259,7 +259,7 @@ def _output(
 ) -> SplitOutput:
     loaded = load_model(model.folder / MODEL)
     windows = frontend_windows(features, evaluation, loaded.candidate.frontend)
-    probabilities = predict_clips(loaded.network.to(device()), windows, device())
+    probabilities = predict_clips(loaded.whole.to(device()), windows, device())
     return SplitOutput(split, evaluation.files, probabilities, development, part.files)
 
 

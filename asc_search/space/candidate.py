@@ -26,12 +26,24 @@ class Pruning:
 class Training:
     """How a network is trained: optimiser, learning rate over time, and the augmentations with their strengths.
 
-    ``crops_per_clip`` windows are drawn from each clip an epoch; ``roll_s`` rolls the window by up to that many
-    seconds; ``freq_mask`` mel bands are masked at most, and two stripes of up to ``time_mask`` frames; Freq-MixStyle with
-    probability ``mixstyle_p`` and Beta(``mixstyle_alpha``); mixup with Beta(``mixup_alpha``), 0 for none, of whole batches
-    up to the share ``mixup_full_until`` of the training and of half of each afterwards (SCUT).
-    On the waveform: a device response with probability ``response_p``, rescaled as ``response_scaling`` says (``none``,
-    CP-JKU; ``range``, GZHU); time stretch by a rate within ``stretch`` of 1; gain within ``gain_db``.
+    ``crops_per_clip`` windows are drawn from each clip an epoch. The augmentations, in the order they are applied; each
+    of their strengths at 0 is none, each ``_p`` is the probability with which a window gets it:
+
+    * On the waveform: a device response with ``response_p``, rescaled as ``response_scaling`` says (``none``, CP-JKU;
+      ``range``, GZHU); where nothing else concerns the waveform, ``response_path`` ``auto`` takes those whose measured
+      error is small as gains on kept log-mels, ``exact`` none. Time stretch by a rate within ``stretch`` of 1; a roll by
+      up to ``roll_s`` seconds, by whole frames of the input where nothing concerns the waveform; a shift by up to
+      ``shift_s`` seconds, silence entering; gain within ``gain_db``.
+    * On mel filters: the lower edge raised by less than ``jitter_fmin_hz``, the upper one moved by up to half of
+      ``jitter_fmax_hz`` (CP-JKU: 1 and 1000); the front end itself is the middle, which is evaluated and exported.
+    * On log-mels: spectrum correction (SCUT: 12/13), with ``correction_p``, of device a's windows to other devices.
+    * On the input: one band of up to ``freq_mask`` mel bands; ``time_stripes`` of up to ``time_mask`` frames and
+      ``freq_stripes`` of up to ``freq_width`` mel bands, each way with ``stripes_p``, of silence or with ``fill_mean`` of
+      the window's mean (the same where the front end standardises); Freq-MixStyle with ``mixstyle_p`` for a batch and
+      Beta(``mixstyle_alpha``); mixup with Beta(``mixup_alpha``), of whole batches up to the share ``mixup_full_until``
+      of the training and of half of each afterwards, with ``mixup_one_lambda`` one lambda a batch (both SCUT).
+
+    What concerns log-mels is left out on raw waveforms. Validation and test windows get none of all this.
 
     ``optimizer`` is one of ``adamw``, ``adam``, ``amsgrad``, ``radam``, ``sgd`` (Nesterov, with ``momentum``).
     ``schedule`` is the way ``lr`` falls (``cosine``, ``linear``, ``steps``, ``inverse``, ``constant``), or a published
@@ -49,16 +61,31 @@ class Training:
     warmup: float = 0.1
     crops_per_clip: int = 1
     roll_s: float = 0.1
+    roll_p: float = 1.0
+    shift_s: float = 0.0
+    shift_p: float = 1.0
     freq_mask: int = 48
+    freq_stripes: int = 2
+    freq_width: int = 0
     mixstyle_p: float = 0.4
     mixstyle_alpha: float = 0.3
     mixup_alpha: float = 0.0
+    time_stripes: int = 2
     time_mask: int = 0
+    stripes_p: float = 1.0
+    fill_mean: bool = False
     mixup_full_until: float = 1.0
+    mixup_one_lambda: bool = False
     response_p: float = 0.0
     response_scaling: str = "none"
+    response_path: str = "auto"
     stretch: float = 0.0
+    stretch_p: float = 1.0
     gain_db: float = 0.0
+    gain_p: float = 1.0
+    jitter_fmin_hz: int = 0
+    jitter_fmax_hz: int = 0
+    correction_p: float = 0.0
     optimizer: str = "adamw"
     momentum: float = 0.9
     schedule: str = "cosine"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from asc_search.audio.device_ir import SCALINGS
-from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, FrontEnd
+from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, STANDARDISATIONS, FrontEnd
 from asc_search.nets.blocks import Option, families
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.space.published import PRESETS, REFERENCES
@@ -17,6 +17,7 @@ WEIGHT_TYPES = ("fp32", "fp16")
 STRIDES = tuple(f"{freq}x{time}" for freq, time in product((1, 2, 3), repeat=2))
 STEM_STRIDES = (*STRIDES, *(f"1x{time}" for time in (4, 6, 8, 12, 16, 24, 32, 48)))  # raw waveforms need long ones
 HUGE = 10**15
+RESPONSE_PATHS = ("auto", "exact")
 # Named here as they have no say in the train room, which is above this one and knows what they mean.
 OPTIMIZERS = ("adamw", "adam", "amsgrad", "radam", "sgd")
 SCHEDULES = ("cosine", "linear", "steps", "inverse", "constant")
@@ -70,7 +71,11 @@ FRONTEND = {
     "mel_norm": _choice(_FRONT.mel_norm, MEL_NORMS, "mel filters of equal height, or of equal area (slaney)"),
     "log": _choice(_FRONT.log, LOGS, "logarithm of the mel power"),
     "deltas": Option("bool", _FRONT.deltas, "slopes over five frames as a second channel"),
-    "standardise": _choice(_FRONT.standardise, ("none", "sample"), "mean 0 and deviation 1 of each window"),
+    "standardise": _choice(
+        _FRONT.standardise,
+        STANDARDISATIONS,
+        "mean 0 and deviation 1: of each window, or with statistics of the training part by mel band or of all",
+    ),
 }
 
 TRAINING = {
@@ -79,19 +84,36 @@ TRAINING = {
     "batch": _number(_TRAIN.batch, 2, 4096, "windows in a batch"),
     "warmup": _number(_TRAIN.warmup, 0, 1, "share of the steps with rising learning rate"),
     "crops_per_clip": _number(_TRAIN.crops_per_clip, 1, 64, "windows drawn from each clip an epoch"),
-    "roll_s": _number(_TRAIN.roll_s, 0, 60, "shift of the window in time, at most, in seconds"),
+    "roll_s": _number(_TRAIN.roll_s, 0, 60, "roll of the window in time, at most, in seconds"),
+    "roll_p": _number(_TRAIN.roll_p, 0, 1, "probability of the roll"),
+    "shift_s": _number(_TRAIN.shift_s, 0, 60, "shift in time with silence entering, at most, in seconds"),
+    "shift_p": _number(_TRAIN.shift_p, 0, 1, "probability of the shift"),
     "freq_mask": _number(_TRAIN.freq_mask, 0, 1024, "mel bands masked, at most"),
+    "freq_stripes": _number(_TRAIN.freq_stripes, 0, 64, "number of frequency stripes"),
+    "freq_width": _number(_TRAIN.freq_width, 0, 1024, "mel bands of each frequency stripe, at most, 0 for no stripes"),
     "mixstyle_p": _number(_TRAIN.mixstyle_p, 0, 1, "probability of Freq-MixStyle"),
     "mixstyle_alpha": _number(_TRAIN.mixstyle_alpha, 0.01, 10, "Beta parameter of Freq-MixStyle"),
     "mixup_alpha": _number(_TRAIN.mixup_alpha, 0, 10, "Beta parameter of mixup, 0 for none"),
-    "time_mask": _number(_TRAIN.time_mask, 0, 4096, "frames of each of two time masks, at most"),
+    "time_stripes": _number(_TRAIN.time_stripes, 0, 64, "number of time stripes"),
+    "time_mask": _number(_TRAIN.time_mask, 0, 4096, "frames of each time stripe, at most, 0 for no stripes"),
+    "stripes_p": _number(_TRAIN.stripes_p, 0, 1, "probability of the time, and of the frequency stripes"),
+    "fill_mean": Option("bool", _TRAIN.fill_mean, "stripes are of the window's mean, not of silence"),
     "mixup_full_until": _number(_TRAIN.mixup_full_until, 0, 1, "share of the training with mixup of whole batches"),
+    "mixup_one_lambda": Option("bool", _TRAIN.mixup_one_lambda, "one lambda for a batch, not for each sample"),
     "response_p": _number(_TRAIN.response_p, 0, 1, "probability of hearing a clip through a device's response"),
     "response_scaling": _choice(
         _TRAIN.response_scaling, SCALINGS, "level after a response: as it is, or the range kept"
     ),
+    "response_path": _choice(
+        _TRAIN.response_path, RESPONSE_PATHS, "responses of small measured error as gains on kept log-mels, or none"
+    ),
     "stretch": _number(_TRAIN.stretch, 0, 0.5, "time stretch: the rate's largest distance from 1"),
+    "stretch_p": _number(_TRAIN.stretch_p, 0, 1, "probability of the time stretch"),
     "gain_db": _number(_TRAIN.gain_db, 0, 60, "change of level in dB, at most"),
+    "gain_p": _number(_TRAIN.gain_p, 0, 1, "probability of the change of level"),
+    "jitter_fmin_hz": _number(_TRAIN.jitter_fmin_hz, 0, 1000, "lower edge of the mel filters raised by less than this"),
+    "jitter_fmax_hz": _number(_TRAIN.jitter_fmax_hz, 0, 20_000, "range of the upper edge around fmax_hz, 0 for none"),
+    "correction_p": _number(_TRAIN.correction_p, 0, 1, "probability of correcting device a's windows to other devices"),
     "optimizer": _choice(_TRAIN.optimizer, OPTIMIZERS, "optimiser"),
     "momentum": _number(_TRAIN.momentum, 0, 0.999, "momentum of sgd"),
     "schedule": _choice(

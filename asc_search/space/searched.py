@@ -41,6 +41,7 @@ def searched(
     known = {entry.name: entry for entry in drafts}
     _check_frontend(known, mistakes)
     _check_schedule(known, mistakes)
+    _check_augmentation(known, mistakes)
     able = prunable(known, layers, mistakes)
     pruned = [replace(entry, implied=able) if entry.name.startswith(_PRUNE_PATH) else entry for entry in drafts]
     return pruned, layers
@@ -73,6 +74,29 @@ def _check_schedule(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
     if falling:
         what = f"must be above 0 where training.schedule is {' or '.join(falling)}: the rate is multiplied by it"
         mistakes.add(final.line, final.name, what)
+
+
+def _check_augmentation(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
+    """Refuse augmentations of log-mels without log-mels, and filter-bank jitter without room below half the rate."""
+    front = {key: known[join(_FRONT_PATH, key)] for key in ("kind", "rate_hz", "fmin_hz", "fmax_hz")}
+    train = {key: known[join(_TRAIN_PATH, key)] for key in ("correction_p", "jitter_fmin_hz", "jitter_fmax_hz")}
+    if any(entry.domain is None for entry in (*front.values(), *train.values())):
+        return
+    if front["kind"].domain == Constant("raw"):
+        for entry in train.values():
+            if ends_of(entry)[1] > 0:
+                mistakes.add(entry.line, entry.name, "is for log-mels, and frontend.kind is raw; leave it out")
+        return
+    fmin, fmax = ends_of(front["fmin_hz"]), ends_of(front["fmax_hz"])
+    raised, moved = (train[key] for key in ("jitter_fmin_hz", "jitter_fmax_hz"))
+    nyquist, half = ends_of(front["rate_hz"])[0] / 2, ends_of(moved)[1] / 2
+    if half > 0 and (fmax[0] == 0 or fmax[1] > nyquist - half):
+        written = "0, half the rate," if fmax[0] == 0 else f"{fmax[1]:g} Hz"
+        what = f"has no room below half the rate, {nyquist:g} Hz, around frontend.fmax_hz, which may be {written}"
+        mistakes.add(moved.line, moved.name, f"{what.rstrip(',')}; write frontend.fmax_hz: {nyquist - half:g} or lower")
+    elif ends_of(raised)[1] + half > 0 and fmin[1] + ends_of(raised)[1] >= (fmax[0] or nyquist) - half:
+        entry = moved if half > 0 else raised
+        mistakes.add(entry.line, entry.name, "lets the edges of the mel filters meet; raise fmax_hz or jitter less")
 
 
 def _check_frontend(known: Mapping[str, Draft], mistakes: Mistakes) -> None:

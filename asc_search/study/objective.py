@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from asc_search.compress.prune import prune_to
 from asc_search.compress.weights import as_stored
@@ -18,6 +16,7 @@ from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
+from asc_search.train.model_file import Model
 from asc_search.train.predict import predict_clips
 
 
@@ -53,13 +52,11 @@ def pruning_hook(candidate: Candidate, horizon: int) -> Callable[[TrainState], N
     return prune
 
 
-def measure(
-    network: nn.Module, candidate: Candidate, folder: Path, clips: Clips, seen_devices: Collection[str]
-) -> Metrics:
-    """Metrics of the network as stored (its weight type) on ``clips``; features are kept under ``folder``."""
-    windows = frontend_windows(folder, clips, candidate.frontend)
-    stored = as_stored(network, candidate.weight_type)
-    probabilities = predict_clips(stored, windows, device())
+def measure(model: Model, folder: Path, clips: Clips, seen_devices: Collection[str]) -> Metrics:
+    """Metrics of ``model`` as stored (its weight type) on ``clips``; features are kept under ``folder``."""
+    windows = frontend_windows(folder, clips, model.candidate.frontend)
+    stored = replace(model, network=as_stored(model.network, model.candidate.weight_type))
+    probabilities = predict_clips(stored.whole.to(device()), windows, device())
     return evaluate(probabilities, clips.label_array(), clips.classes, clips.devices, seen_devices)
 
 
@@ -98,7 +95,8 @@ def train_trial(
                 after_epoch=lambda state: on_epoch(state.epoch),
             )
             prune(state)  # a first rung of one epoch is pruned right after it
-            metrics = measure(state.network, candidate, material.folder, validation, ())
+            model = Model(candidate, material.training.classes, state.network, state.standardise)
+            metrics = measure(model, material.folder, validation, ())
             results.append(Result(epochs, metrics.accuracy, metrics.log_loss))
             write_json(note, results[-1].to_json())
         if rung + 1 < len(rungs) and not goes_on(rung, results[-1]):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from asc_search.audio.filterbank_jitter import jitter_centre
 from asc_search.compress.weights import stored_state
 from asc_search.data.clips import Clips
 from asc_search.errors import DivergedError, NetworkError
@@ -30,7 +31,7 @@ from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
 from asc_search.train.inputs import open_inputs
 from asc_search.train.metrics import Metrics
-from asc_search.train.model_file import load_model, save_model
+from asc_search.train.model_file import Model, load_model, save_model
 
 MODEL = "model.safetensors"
 NOTE = "validation.json"  # beside the model, and last: it says that a training is finished
@@ -64,9 +65,13 @@ def undistilled(finalist: Finalist) -> Finalist:
 
 
 def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
-    """A published design on its own front end, trained by the recipe of ``recipe``."""
+    """A published design on its own front end, trained by the recipe of ``recipe``.
+
+    Where that jitters mel filters, the upper edge comes down as far as the jitter needs.
+    """
     spec = system(design)().with_classes(classes)
     frontend = replace(REFERENCES[design], seconds=recipe.frontend.seconds)
+    frontend = jitter_centre(frontend, recipe.training.jitter_fmax_hz)
     candidate = replace(
         recipe, frontend=frontend, network=spec.with_input(frontend.shape), weight_type="fp16", pruning=Pruning()
     )
@@ -111,9 +116,9 @@ def retrain(
         after_epoch=lambda state: on_epoch(state.epoch),
     )
     prune(state)  # a training of one epoch is pruned right after it
-    metrics = measure(state.network, candidate, material.folder, validation, material.training.seen_devices)
-    weights = stored_state(state.network, candidate.weight_type)
-    save_model(folder / MODEL, weights, candidate, material.training.classes)
+    model = Model(candidate, material.training.classes, state.network, state.standardise)
+    metrics = measure(model, material.folder, validation, material.training.seen_devices)
+    save_model(folder / MODEL, stored_state(state.network, candidate.weight_type), model)
     write_json(folder / NOTE, metrics.to_json())
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return Trained(folder, metrics)
@@ -130,8 +135,7 @@ def measure_on_test(trained: Trained, test: Clips, features: Path, seen_devices:
     note = trained.folder / "test.json"
     if (known := read_json(note)) is not None:
         return Metrics.from_json(known)
-    model = load_model(trained.folder / MODEL)
-    metrics = measure(model.network.to(device()), model.candidate, features, test, seen_devices)
+    metrics = measure(load_model(trained.folder / MODEL), features, test, seen_devices)
     write_json(note, metrics.to_json())
     return metrics
 

@@ -14,6 +14,7 @@ from asc_search.study.create import derived_seed
 from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material
+from asc_search.train.corrections import parallel_pairs
 from asc_search.train.responses import GENERATED, Responses
 
 
@@ -25,10 +26,13 @@ def teach_all(
     Raises:
         WeightsError: a tagger's weights cannot be used.
         DivergedError: a teacher's training diverged.
+        DataError: the responses cannot be used, or spectrum correction has no parallel recordings.
     """
     frontend = FrontEnd(**_constants(space, "frontend"))
     recipe = Training(**_constants(space, "training"))
     logits, responses = {}, responses_of(space)
+    if any(p.name == "training.correction_p" and max(p.domain.corners) > 0 for p in space.parameters):
+        parallel_pairs(training)  # before anything is trained
     for name in names:
         teacher = space.pool[name]
         epochs = getattr(teacher, "epochs", 1)

@@ -59,6 +59,7 @@ def train_candidate(
     inputs = open_inputs(material.folder, material.training, candidate.frontend, training, material.responses, device())
     recipe = Recipe(training, epochs, batch_count(inputs.windows, training))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
+    state.standardise = inputs.standardise
     teacher = material.subset_logits(candidate.distillation.teachers)
     if teacher is not None and len(teacher) != len(inputs.windows.values):
         raise AscSearchError(

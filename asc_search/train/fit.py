@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from asc_search.audio.standardise import Standardise
 from asc_search.errors import AscSearchError, DivergedError
 from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
@@ -46,12 +47,14 @@ class TrainState:
 
     Between epochs, hooks included, ``network`` holds the weights to evaluate, prune and store: with ``ema_decay`` the
     averaged ones. A hook may put another network and spec in place; it gets a new optimiser and average.
+    ``standardise`` holds the statistics the network's inputs were standardised with, if any; its trainer puts them there.
     """
 
     spec: NetSpec
     network: nn.Sequential
     seed: int
     epoch: int = 0
+    standardise: Standardise | None = None
     optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False)

@@ -1,7 +1,8 @@
 """Inputs: what a training hears, and what is done to each batch of it.
 
-Without augmentations of the waveform a front end's output is computed once and kept; with them waveforms are kept, and the
-front end runs on every batch, on the device the network trains on.
+What can be computed once is kept: the front end's output, or its bare log-mels where devices are imitated on those.
+Augmentations of the waveform need waveforms kept, and the front end runs on every batch, on the device the network
+trains on. Evaluation has no part in this: it reads ``features.frontend_windows``.
 """
 
 from __future__ import annotations
@@ -14,36 +15,56 @@ import torch
 from torch import nn
 
 from asc_search.audio.augment import Mix, SpectrumAugment
+from asc_search.audio.filterbank_jitter import JitteredLogMel, jitter_centre
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.frontends import front_end
+from asc_search.audio.logmel import finished
+from asc_search.audio.standardise import Standardise
 from asc_search.audio.waveform import WaveformAugment
 from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Training
+from asc_search.train.band_path import BandPath, open_band_path, raw, waveforms_of
+from asc_search.train.corrections import Corrections, open_corrections
+from asc_search.train.derived import bare
 from asc_search.train.features import frontend_windows
 from asc_search.train.responses import Responses
+from asc_search.train.statistics import training_statistics
 from asc_search.train.windows import Windows
 
-TIME_STRIPES = 2  # as GZHU and SCUT have
+BANKS, BANKS_SEED = 32, 0  # of jittered mel filters; CP-JKU draws new ones each batch
 
 
 @dataclass(frozen=True)
 class Waves:
-    """How waveforms become inputs: the front end, the augmentation, the responses and the windows that may get one."""
+    """How waveforms become bare log-mels: augmentation, the responses, who may get one (windows,), and the front end."""
 
-    front: nn.Module
     augment: WaveformAugment
     responses: torch.Tensor | None
     eligible: np.ndarray
+    front: nn.Module
+
+    def apply(self, x: torch.Tensor, rows: np.ndarray, generator: torch.Generator, rate_hz: int) -> torch.Tensor:
+        """Waveforms ``x`` (batch, channels, samples) of windows ``rows`` through augmentation and front end."""
+        x = self.augment.apply(x, generator, rate_hz, self.responses, torch.from_numpy(self.eligible[rows]))
+        return self.front(x, generator) if isinstance(self.front, JitteredLogMel) else self.front(x)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The windows of a training, kept as waveforms (``waves``) or as the front end's output, and their augmentation."""
+    """The windows of a training and what becomes of them, in order of the fields.
+
+    ``windows`` are waveforms where there are ``waves``, bare log-mels where there is only ``responses`` or
+    ``corrections``, else the front end's output.
+    """
 
     windows: Windows
     frontend: FrontEnd
     augment: SpectrumAugment
     waves: Waves | None = None
+    responses: BandPath | None = None
+    corrections: Corrections | None = None
+    standardise: Standardise | None = None
 
     def batch(
         self, rows: np.ndarray, progress: float, generator: torch.Generator, device: torch.device
@@ -52,11 +73,19 @@ class Inputs:
 
         ``progress`` in [0, 1) is the share of the training that is done.
         """
-        x = torch.from_numpy(self.windows.values[rows].astype(np.float32)).to(device)
         if self.waves is not None:
-            eligible = torch.from_numpy(self.waves.eligible[rows])
-            x = self.waves.augment.apply(x.flatten(1), generator, self.frontend.rate_hz, self.waves.responses, eligible)
-            x = self.waves.front(x)
+            x = waveforms_of(self.windows, rows).to(device)
+            x = self.waves.apply(x, rows, generator, self.frontend.rate_hz)
+        else:
+            x = torch.from_numpy(self.windows.values[rows].astype(np.float32)).to(device)
+        if self.responses is not None:
+            x = self.responses.apply(x, rows, generator)
+        if self.corrections is not None:
+            x = self.corrections.apply(x, rows, generator)
+        if self.frontend.kind != "raw" and (self.waves or self.responses or self.corrections):
+            x = finished(x, self.frontend)
+        if self.standardise is not None:
+            x = self.standardise(x)
         x = self.augment.disturb(x, generator, self.frontend)
         return x, self.augment.mix(len(rows), progress, generator)
 
@@ -64,39 +93,98 @@ class Inputs:
 def open_inputs(
     folder: Path, clips: Clips, frontend: FrontEnd, training: Training, responses: Responses, device: torch.device
 ) -> Inputs:
-    """The inputs of a training by the recipe ``training``; windows are kept under ``folder``.
+    """The inputs of a training on ``clips`` by the recipe ``training``; what is computed once is kept under ``folder``.
 
     Raises:
-        DataError: the responses cannot be used.
+        DataError: the responses cannot be used, or spectrum correction has no parallel recordings.
+        AscSearchError: filter-bank jitter has no room below half the rate.
     """
-    raw = frontend.kind == "raw"
-    on_waves = training.response_p > 0 or training.stretch > 0 or training.gain_db > 0
-    roll = training.roll_s * frontend.rate_hz / (1 if raw else frontend.hop)
-    augment = SpectrumAugment(
-        roll_frames=0 if on_waves else round(roll),
-        freq_mask=0 if raw else training.freq_mask,
-        time_stripes=0 if raw else TIME_STRIPES,
+    waved = frontend.kind == "raw"
+    jitter = not waved and (training.jitter_fmin_hz > 0 or training.jitter_fmax_hz > 0)
+    others = (
+        (training.stretch > 0 and training.stretch_p > 0)
+        or (training.shift_s > 0 and training.shift_p > 0)
+        or (training.gain_db > 0 and training.gain_p > 0)
+        or jitter
+    )
+    bank = responses.at(frontend.rate_hz) if training.response_p > 0 else None
+    eligible = responses.eligible(clips)
+    path = None
+    if bank is not None and not waved and not others and _may_be_fast(training):
+        path = open_band_path(folder, clips, frontend, bank, eligible, training.response_p, device)
+    on_waves = others or (bank is not None and path is None)
+    corrections = None
+    if training.correction_p > 0 and not waved:
+        corrections = open_corrections(folder, clips, frontend, training.correction_p, device)
+    statistics = training_statistics(folder, clips, frontend)
+    kept = frontend if path is None and corrections is None else bare(frontend)
+    windows = frontend_windows(folder, clips, raw(frontend) if on_waves else kept)
+    waves = None
+    if on_waves:
+        front = _jittered(frontend, training) if jitter else front_end(bare(frontend))
+        heard = None if bank is None else bank.to(device)
+        waves = Waves(_wave_augment(training), heard, eligible[windows.clip_of], front.to(device))
+    return Inputs(
+        windows,
+        frontend,
+        _spectrum_augment(frontend, training, on_waves),
+        waves,
+        path,
+        corrections,
+        None if statistics is None else statistics.to(device),
+    )
+
+
+def _may_be_fast(training: Training) -> bool:
+    return training.response_path == "auto" and training.response_scaling == "none"
+
+
+def _jittered(frontend: FrontEnd, training: Training) -> JitteredLogMel:
+    """Jittered filters whose middle is ``frontend``, so that evaluation, export and teachers hear what it says."""
+    fmin_range, fmax_range = training.jitter_fmin_hz, training.jitter_fmax_hz
+    centre = jitter_centre(frontend, fmax_range)
+    if centre != frontend:
+        raise AscSearchError(
+            f"training.jitter_fmax_hz: {fmax_range} Hz leave half of that below half the rate; write frontend.fmax_hz: "
+            f"{centre.fmax_hz:g} or lower"
+        )
+    generator = torch.Generator().manual_seed(BANKS_SEED)
+    return JitteredLogMel(bare(frontend), BANKS, fmin_range, fmax_range, generator).train()
+
+
+def _wave_augment(training: Training) -> WaveformAugment:
+    return WaveformAugment(
+        response_p=training.response_p,
+        response_scaling=training.response_scaling,
+        stretch_low=1 - training.stretch,
+        stretch_high=1 + training.stretch,
+        stretch_p=training.stretch_p,
+        roll_s=training.roll_s,
+        roll_p=training.roll_p,
+        shift_s=training.shift_s,
+        shift_p=training.shift_p,
+        gain_db=training.gain_db,
+        gain_p=training.gain_p,
+    )
+
+
+def _spectrum_augment(frontend: FrontEnd, training: Training, rolled: bool) -> SpectrumAugment:
+    """What follows the front end; masks and stripes are for log-mels, and the roll too where it is not ``rolled`` before."""
+    waved = frontend.kind == "raw"
+    roll = training.roll_s * frontend.rate_hz / (1 if waved else frontend.hop)
+    return SpectrumAugment(
+        roll_frames=0 if rolled else round(roll),
+        roll_p=training.roll_p,
+        freq_mask=0 if waved else training.freq_mask,
+        freq_stripes=0 if waved else training.freq_stripes,
+        freq_width=training.freq_width,
+        time_stripes=0 if waved else training.time_stripes,
         time_width=training.time_mask,
+        stripes_p=training.stripes_p,
+        fill_mean=training.fill_mean,
         mixstyle_p=training.mixstyle_p,
         mixstyle_alpha=training.mixstyle_alpha,
         mixup_alpha=training.mixup_alpha,
         mixup_full_until=training.mixup_full_until,
+        mixup_one_lambda=training.mixup_one_lambda,
     )
-    if not on_waves:
-        return Inputs(frontend_windows(folder, clips, frontend), frontend, augment)
-    heard = FrontEnd(kind="raw", rate_hz=frontend.rate_hz, seconds=frontend.seconds)
-    windows = frontend_windows(folder, clips, heard)
-    waves = Waves(
-        front_end(frontend).to(device),
-        WaveformAugment(
-            response_p=training.response_p,
-            response_scaling=training.response_scaling,
-            stretch_low=1 - training.stretch,
-            stretch_high=1 + training.stretch,
-            roll_s=training.roll_s,
-            gain_db=training.gain_db,
-        ),
-        responses.at(frontend.rate_hz).to(device) if training.response_p > 0 else None,
-        responses.eligible(clips)[windows.clip_of],
-    )
-    return Inputs(windows, frontend, augment, waves)

@@ -12,32 +12,47 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from asc_search.audio.standardise import Standardise, standardising
 from asc_search.errors import WeightsError
 from asc_search.files import write_atomically
 from asc_search.nets.network import build
 from asc_search.space.candidate import Candidate
 
+STATISTICS = "standardise."  # before the names of a model's statistics; those of its weights begin with a number
+
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network ready to run: (batch, 1, freq, time) -> logits (batch, classes)."""
+    """A trained network, (batch, channel, freq, time) -> logits (batch, classes), and what its inputs are standardised with."""
 
     candidate: Candidate
     classes: tuple[str, ...]
     network: nn.Module
+    standardise: Standardise | None = None
+
+    @property
+    def whole(self) -> nn.Module:
+        """What takes windows as the front end makes them: the network behind its statistics, if it has any."""
+        return standardising(self.standardise, self.network)
 
 
-def save_model(path: Path, weights: Mapping[str, torch.Tensor], candidate: Candidate, classes: tuple[str, ...]) -> None:
-    """Write ``weights`` in the type they are stored in, with everything needed to rebuild the network."""
-    note = json.dumps({"candidate": candidate.to_json(), "classes": list(classes)})
-    write_atomically(path, lambda aside: save_file(dict(weights), aside, {"asc_search": note}))
+def save_model(path: Path, weights: Mapping[str, torch.Tensor], model: Model) -> None:
+    """Write ``weights`` in the type they are stored in, with everything needed to rebuild ``model`` around them.
+
+    Statistics are stored in float32, whatever the weights are.
+    """
+    note = json.dumps({"candidate": model.candidate.to_json(), "classes": list(model.classes)})
+    held = {} if model.standardise is None else model.standardise.state_dict()
+    tensors = {**weights, **{STATISTICS + name: value.cpu() for name, value in held.items()}}
+    write_atomically(path, lambda aside: save_file(tensors, aside, {"asc_search": note}))
 
 
 def load_model(path: Path) -> Model:
     """The model at ``path``; weights are widened to float32 to compute.
 
     Raises:
-        WeightsError: the file is missing, damaged, or its widths are not those of its specification.
+        WeightsError: the file is missing, damaged, its widths are not those of its specification, or it lacks the
+            statistics its front end is standardised with.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -48,9 +63,15 @@ def load_model(path: Path) -> Model:
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: not a model file of asc-search ({error})") from None
     candidate = Candidate.from_json(note["candidate"])
+    held = {name: weights.pop(name) for name in list(weights) if name.startswith(STATISTICS)}
+    if bool(held) != candidate.frontend.needs_statistics:
+        told = "unexpected" if held else "no"
+        raise WeightsError(f"{path}: {told} statistics beside frontend.standardise {candidate.frontend.standardise}")
     network = build(candidate.deployed)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise WeightsError(f"{path}: the weights disagree with the specification beside them: {error}") from None
-    return Model(candidate, tuple(note["classes"]), network.eval())
+    statistics = {name.removeprefix(STATISTICS): value for name, value in held.items()}
+    standardise = Standardise(**statistics) if statistics else None
+    return Model(candidate, tuple(note["classes"]), network.eval(), standardise)

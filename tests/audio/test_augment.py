@@ -21,7 +21,6 @@ from asc_search.audio.augment import (
     roll_time,
 )
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.audio.logmel import finished
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -147,30 +146,24 @@ def test_stripes_count_probability_and_fill() -> None:
 def test_the_whole_augmentation_draws_as_its_parts_and_its_defaults_change_nothing() -> None:
     frontend = FrontEnd(mels=20)
     x = torch.randn(12, 1, 20, 15, generator=generator())
-    assert torch.equal(SpectrumAugment().apply(x, generator(), frontend, None, torch.ones(2, 20), torch.ones(2, 20)), x)
+    assert torch.equal(SpectrumAugment().disturb(x, generator(), frontend), x)
     source = generator(4)
-    expected = roll_time(x, 4, source)
+    expected = roll_time(x, 4, source, 0.7)
     expected = mask_freq(expected, 6, frontend.fill, source)
+    expected = mask_stripes(expected, TIME, 1, 3, None, source, 0.5)
+    expected = mask_stripes(expected, FREQ, 2, 4, None, source, 0.5)
     expected = freq_mixstyle(expected, 0.9, 0.3, source)
-    plan = draw_mix(12, 0.3, source)
+    plan = draw_mix(12, 0.3, source, one_lambda=True)
     source = generator(4)
-    augment = SpectrumAugment(roll_frames=4, freq_mask=6, mixstyle_p=0.9, mixup_alpha=0.3)
-    assert torch.equal(augment.apply(x, source, frontend), expected)
+    augment = SpectrumAugment(4, 0.7, 6, 2, 4, 1, 3, 0.5, True, 0.9, 0.3, 0.3, mixup_one_lambda=True)
+    assert torch.equal(augment.disturb(x, source, frontend), expected)
     mix = augment.mix(12, 0.99, source)
     assert torch.equal(mix.lam, plan.lam) and torch.equal(mix.order, plan.order)
     assert SpectrumAugment().mix(12, 0.0, source) is None
 
 
-def test_corrections_come_before_standardisation_and_masks_after() -> None:
-    frontend = FrontEnd(mels=20, standardise="sample", deltas=True)
-    x = torch.randn(30, 1, 20, 15, generator=generator()) - 4
-    augment = SpectrumAugment(response_p=0.5, correction_p=1.0, freq_stripes=2, freq_width=3, mixup_full_until=0.6)
-    offsets, corrections = torch.randn(3, 20, generator=generator(1)), torch.randn(4, 20, generator=generator(2))
-    eligible = torch.arange(30) < 10
-    out = augment.apply(x, generator(3), frontend, eligible, offsets, corrections)
-    assert out.shape == (30, 2, 20, 15)
-    kept = (out != 0).all(1)
-    plain = finished(x, frontend)
-    same = (out == plain).all(1)
-    assert torch.equal(same[10:], kept[10:]) and not same[:10].any()
-    assert torch.equal(out, augment.apply(x, generator(3), frontend, eligible, offsets, corrections))
+def test_a_roll_has_its_probability_and_leaves_the_others_alone() -> None:
+    x = torch.rand(4000, 1, 2, 31, generator=generator())
+    rolled = (roll_time(x, 15, generator(1), 0.7) != x).flatten(1).any(1).float().mean()
+    assert abs(rolled - 0.7 * 30 / 31) < 0.02
+    assert roll_time(x, 15, generator(1), 0.0) is x

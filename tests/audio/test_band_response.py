@@ -83,6 +83,26 @@ def test_the_fast_path_draws_as_the_exact_one_and_leaves_other_devices_alone() -
     assert apply_band_offsets(before, responses, frontend, generator(), 0.0) is before
 
 
+def test_responses_that_are_not_quick_are_left_to_the_exact_path() -> None:
+    frontend = FrontEnd(rate_hz=16_000, window=512, hop=160, n_fft=512, mels=16)
+    offsets, quick = torch.tensor([[1.0], [0.0]]).expand(2, 16), torch.tensor([True, False])
+    x = torch.zeros(60, 1, 16, 9)
+    asked = []
+
+    def exactly(rows: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
+        asked.append((rows, choice))
+        return torch.full((len(rows), 1, 16, 9), -7.0)
+
+    out = apply_band_offsets(x, offsets, frontend, generator(), 0.8, None, quick, exactly)
+    ((rows, choice),) = asked
+    assert (choice == 1).all() and 10 < len(rows) < 38
+    kinds = out.flatten(1)
+    assert torch.equal(kinds, kinds[:, :1].expand_as(kinds))
+    assert torch.equal((kinds[:, 0] == -7).nonzero().flatten(), rows)
+    others = {round(value, 3) for value in kinds[kinds[:, 0] != -7, 0].tolist()}
+    assert others == {0.0, 1.0}, "a gain of e, or untouched"
+
+
 def test_errors_grow_with_the_length_of_the_response_and_decide_who_qualifies(clips: torch.Tensor) -> None:
     lengths_ms = (2, 20, 200)
     tails = torch.zeros(3, 3200)

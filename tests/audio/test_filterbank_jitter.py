@@ -17,6 +17,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_edges_stay_within_their_ranges_and_below_half_the_rate() -> None:
     assert jitter_centre(FrontEnd(), 1000).fmax_hz == 15_500
+    assert jitter_centre(FrontEnd(), 0) == FrontEnd()
+    assert jitter_centre(FrontEnd(kind="raw"), 1000) == FrontEnd(kind="raw")
     source = generator()
     specs = [jittered(FrontEnd(), 10, 1000, source) for _ in range(2000)]
     assert {spec.fmin_hz for spec in specs} == set(map(float, range(10)))

@@ -30,6 +30,15 @@ def test_differences_are_those_of_mean_power(log: str, base: float) -> None:
         np.testing.assert_allclose(got.numpy(), expected, atol=1e-4)
 
 
+def test_channels_share_the_mean_of_their_power() -> None:
+    power = np.random.default_rng(1).gamma(0.5, 1.0, size=(2, 3, 7, 11))
+    log_mels = np.log(power + 1e-5).astype(np.float32)
+    mean = power.mean((1, 3))
+    expected = np.log(mean[1] + 1e-5) - np.log(mean[0] + 1e-5)
+    got = correction_bank(log_mels, np.array([[0, 1]]), np.ones(2, bool), FrontEnd())
+    np.testing.assert_allclose(got[0].numpy(), expected, atol=1e-4)
+
+
 def test_clips_outside_the_training_part_never_enter_the_bank() -> None:
     log_mels = torch.zeros(3, 4, 5)
     with pytest.raises(ValueError, match="outside the training part"):

@@ -34,6 +34,30 @@ def only(text: str) -> str:
 
 # What follows the network starts on line 6.
 AFTER_NETWORK = [
+    # augmentations that the front end has no room for
+    (
+        "training:\n  jitter_fmax_hz: 1000",
+        "7: training.jitter_fmax_hz",
+        ["half the rate, 16000 Hz", "may be 0", "write frontend.fmax_hz: 15500 or lower"],
+    ),
+    (
+        "training:\n  jitter_fmax_hz: {choice: [0, 2000]}\nfrontend: {fmax_hz: 15500}",
+        "7: training.jitter_fmax_hz",
+        ["may be 15500 Hz", "write frontend.fmax_hz: 15000 or lower"],
+    ),
+    (
+        "training: {jitter_fmin_hz: 700}\nfrontend: {fmin_hz: 400, fmax_hz: 1000}",
+        "6: training.jitter_fmin_hz",
+        ["edges of the mel filters meet"],
+    ),
+    (
+        "training: {correction_p: {float: [0, 1]}}\nfrontend: {kind: raw}",
+        "6: training.correction_p",
+        ["log-mels", "frontend.kind is raw"],
+    ),
+    ("training: {jitter_fmin_hz: 3}\nfrontend: {kind: raw}", "6: training.jitter_fmin_hz", ["frontend.kind is raw"]),
+    ("training: {response_path: quick}", "6: training.response_path", ["auto", "exact"]),
+    ("training: {fill_mean: 1}", "6: training.fill_mean", ["true", "false"]),
     # keys
     ("trainin:\n  lr: 0.1", "6: trainin", ["unknown key", "training", "did you mean 'training'?"]),
     ("training:\n  lrr: 0.1", "7: training.lrr", ["unknown key", "weight_decay", "did you mean 'lr'?"]),
