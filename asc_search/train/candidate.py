@@ -60,9 +60,9 @@ def train_candidate(
     recipe = Recipe(training, epochs, batch_count(inputs.windows, training))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     teacher = material.subset_logits(candidate.distillation.teachers)
-    if teacher is not None and len(teacher) != len(inputs.windows.values):
+    if teacher is not None and len(teacher) != len(inputs.windows):
         raise AscSearchError(
-            f"teachers heard {len(teacher)} windows, the student {len(inputs.windows.values)}; please report this"
+            f"teachers heard {len(teacher)} windows, the student {len(inputs.windows)}; please report this"
         )
     plan = candidate.distillation
     return fit(

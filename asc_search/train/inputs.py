@@ -1,7 +1,7 @@
 """Inputs: what a training hears, and what is done to each batch of it.
 
-Without augmentations of the waveform a front end's output is computed once and kept; with them waveforms are kept, and the
-front end runs on every batch, on the device the network trains on.
+Without augmentations of the waveform a front end's output is computed once and kept; with them, and for raw waveforms, windows
+are cut from the resident store and the front end runs on every batch, on the device the network trains on.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from asc_search.audio.waveform import WaveformAugment
 from asc_search.data.clips import Clips
 from asc_search.space.candidate import Training
 from asc_search.train.features import frontend_windows
+from asc_search.train.resident import resident_audio
 from asc_search.train.responses import Responses
-from asc_search.train.windows import Windows
+from asc_search.train.windows import Windows, open_cuts, stored_waves, with_values
 
 TIME_STRIPES = 2  # as GZHU and SCUT have
 
@@ -38,7 +39,7 @@ class Waves:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The windows of a training, kept as waveforms (``waves``) or as the front end's output, and their augmentation."""
+    """The windows of a training, waveforms (``waves``) or the front end's output, and their augmentation."""
 
     windows: Windows
     frontend: FrontEnd
@@ -52,10 +53,10 @@ class Inputs:
 
         ``progress`` in [0, 1) is the share of the training that is done.
         """
-        x = torch.from_numpy(self.windows.values[rows].astype(np.float32)).to(device)
+        x = torch.as_tensor(self.windows.values[rows]).to(device).float()
         if self.waves is not None:
             eligible = torch.from_numpy(self.waves.eligible[rows])
-            x = self.waves.augment.apply(x.flatten(1), generator, self.frontend.rate_hz, self.waves.responses, eligible)
+            x = self.waves.augment.apply(x, generator, self.frontend.rate_hz, self.waves.responses, eligible)
             x = self.waves.front(x)
         x = self.augment.disturb(x, generator, self.frontend)
         return x, self.augment.mix(len(rows), progress, generator)
@@ -64,14 +65,14 @@ class Inputs:
 def open_inputs(
     folder: Path, clips: Clips, frontend: FrontEnd, training: Training, responses: Responses, device: torch.device
 ) -> Inputs:
-    """The inputs of a training by the recipe ``training``; windows are kept under ``folder``.
+    """The inputs of a training by the recipe ``training``; audio and features are kept under ``folder``.
 
     Raises:
         DataError: the responses cannot be used.
     """
     raw = frontend.kind == "raw"
-    on_waves = training.response_p > 0 or training.stretch > 0 or training.gain_db > 0
-    roll = training.roll_s * frontend.rate_hz / (1 if raw else frontend.hop)
+    on_waves = raw or training.response_p > 0 or training.stretch > 0 or training.gain_db > 0
+    roll = training.roll_s * frontend.rate_hz / frontend.hop
     augment = SpectrumAugment(
         roll_frames=0 if on_waves else round(roll),
         freq_mask=0 if raw else training.freq_mask,
@@ -84,8 +85,10 @@ def open_inputs(
     )
     if not on_waves:
         return Inputs(frontend_windows(folder, clips, frontend), frontend, augment)
-    heard = FrontEnd(kind="raw", rate_hz=frontend.rate_hz, seconds=frontend.seconds)
-    windows = frontend_windows(folder, clips, heard)
+    audio = (folder / "features", clips, frontend.rate_hz)
+    cuts = open_cuts(*audio, frontend.seconds, frontend.channels)
+    store = resident_audio(*audio, frontend.channels, device)
+    windows = with_values(cuts, stored_waves(store, cuts, frontend.samples))
     waves = Waves(
         front_end(frontend).to(device),
         WaveformAugment(

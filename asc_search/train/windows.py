@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -48,11 +49,19 @@ class Cuts:
         return len(self.clip_of)
 
 
+class Values(Protocol):
+    """What is heard of windows: an array (windows, ...), or what gives rows as one does."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Windows(Cuts):
-    """Windows and what a network hears of each: ``values`` (windows, ...), an array or what gives rows as one does."""
+    """Windows and what is heard of each."""
 
-    values: np.ndarray | StoredWaves
+    values: Values
 
 
 @dataclass(frozen=True)
@@ -101,14 +110,20 @@ def stored_audio(folder: Path, clips: Clips, rate_hz: int, channels: int = 1) ->
 
 def open_cuts(folder: Path, clips: Clips, rate_hz: int, seconds: float, channels: int = 1) -> Cuts:
     """The windows of ``clips``: their levels are taken from the store once and kept in ``folder``."""
-    identity = {"levels": VERSION, "clips": clips.digest(), "rate_hz": rate_hz, "seconds": seconds, "channels": channels}
+    identity = {
+        "levels": VERSION,
+        "clips": clips.digest(),
+        "rate_hz": rate_hz,
+        "seconds": seconds,
+        "channels": channels,
+    }
     name = _named(identity)
     path, note = folder / f"{name}.level.npy", folder / f"{name}.json"
     known = read_json(note)
     if known is None or not _complete(path, known["bytes"]):
         counts = window_counts(clips, seconds)
         store = stored_audio(folder, clips, rate_hz, channels)
-        level_db = np.concatenate([_levels(batch) for batch in _batches(store, counts, round(rate_hz * seconds))])
+        level_db = _levels(_batches(store, counts, round(rate_hz * seconds)), sum(counts))
         write_atomically(path, lambda aside: save_array(aside, level_db))
         known = {**identity, "bytes": path.stat().st_size, "counts": counts}
         write_json(note, known)
@@ -145,7 +160,7 @@ def transformed_windows(
     return with_values(cuts, np.load(path, mmap_mode="r"))
 
 
-def with_values(cuts: Cuts, values: np.ndarray | StoredWaves) -> Windows:
+def with_values(cuts: Cuts, values: Values) -> Windows:
     """``cuts`` and what is heard of them."""
     return Windows(cuts.clips, cuts.clip_of, cuts.index, cuts.audible, cuts.scored, values)
 
@@ -189,10 +204,11 @@ def _batches(store: Store, counts: Sequence[int], length: int) -> Iterator[torch
         yield store.waves(clip_of[part], starts[part], length)
 
 
-def _levels(batch: torch.Tensor) -> np.ndarray:
-    """Level of each window in dB of RMS, over all channels, (batch,) float32."""
-    power = np.square(batch.flatten(1).numpy(), dtype=np.float64).mean(1)
-    return (10 * np.log10(power + 1e-12)).astype(np.float32)
+def _levels(batches: Iterator[torch.Tensor], total: int) -> np.ndarray:
+    """Level of each window in dB of RMS, over all channels, (total,) float32."""
+    tracked = track(batches, "levels", (total + BATCH - 1) // BATCH)
+    power = [np.square(batch.flatten(1).numpy(), dtype=np.float64).mean(1) for batch in tracked]
+    return (10 * np.log10(np.concatenate(power) + 1e-12)).astype(np.float32)
 
 
 def _fill(path: Path, batches: Iterator[torch.Tensor], transform: Transform, total: int, label: str) -> None:
