@@ -55,14 +55,12 @@ def resampled(samples: np.ndarray, source_hz: int, rate_hz: int) -> np.ndarray:
 
 
 def check_channels(path: Path, channels: int) -> None:
-    """Open ``path`` without decoding it: it must have ``channels`` channels, several; one is the mean of any.
+    """Open ``path`` without decoding it and count its channels.
 
     Raises:
         UnreadableAudio: not an audio file that can be read, or it has another number of channels.
     """
-    found = _header(path).channels
-    if channels > 1:
-        _match(found, channels)
+    _match(_header(path).channels, channels)
 
 
 def _match(found: int, wanted: int) -> None:

@@ -127,7 +127,7 @@ def open_cuts(folder: Path, clips: Clips, rate_hz: int, seconds: float, channels
         write_atomically(path, lambda aside: save_array(aside, level_db))
         known = {**identity, "bytes": path.stat().st_size, "counts": counts}
         write_json(note, known)
-    clip_of, index = _numbered(known["counts"])
+    clip_of, index = numbered(known["counts"])
     audible, scored = heard(np.load(path), clip_of, index)
     return Cuts(clips, clip_of, index, audible, scored)
 
@@ -169,7 +169,7 @@ def _named(identity: dict) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _numbered(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def numbered(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Clip and number in the clip of each window, from the windows of each clip."""
     clip_of = np.repeat(np.arange(len(counts)), counts)
     return clip_of, np.concatenate([np.arange(count) for count in counts])
@@ -197,7 +197,7 @@ def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple
 
 def _batches(store: Store, counts: Sequence[int], length: int) -> Iterator[torch.Tensor]:
     """Batches of windows (batch, samples) or (batch, channels, samples) float32 in clip order."""
-    clip_of, index = _numbered(counts)
+    clip_of, index = numbered(counts)
     starts = starts_of(index, length)
     for begin in range(0, len(clip_of), BATCH):
         part = slice(begin, begin + BATCH)
@@ -207,8 +207,8 @@ def _batches(store: Store, counts: Sequence[int], length: int) -> Iterator[torch
 def _levels(batches: Iterator[torch.Tensor], total: int) -> np.ndarray:
     """Level of each window in dB of RMS, over all channels, (total,) float32."""
     tracked = track(batches, "levels", (total + BATCH - 1) // BATCH)
-    power = [np.square(batch.flatten(1).numpy(), dtype=np.float64).mean(1) for batch in tracked]
-    return (10 * np.log10(np.concatenate(power) + 1e-12)).astype(np.float32)
+    power = [np.square(wave, dtype=np.float64).mean() for batch in tracked for wave in batch.numpy()]
+    return (10 * np.log10(np.array(power) + 1e-12)).astype(np.float32)
 
 
 def _fill(path: Path, batches: Iterator[torch.Tensor], transform: Transform, total: int, label: str) -> None:
