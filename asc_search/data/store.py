@@ -163,7 +163,9 @@ class Store:
             return None
         for part in self._parts("to the device"):
             samples[part] = torch.from_numpy(np.array(self.samples[part]))  # a copy: a map is not writable
-        known = (torch.from_numpy(values).to(device) for values in (self.offsets[:-1], self.lengths, self.gains))
+        known = (
+            torch.from_numpy(values).to(device) for values in (self.offsets[:-1], np.diff(self.offsets), self.gains)
+        )
         return DeviceStore(samples, *known, self)
 
     def _every(self, length: int) -> np.ndarray:
