@@ -1,4 +1,4 @@
-"""Reading and writing of single audio files: everything is mono float32 at the wanted rate once read."""
+"""Reading and writing of single audio files: everything is float32 at the wanted rate once read, mono unless asked for more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,18 @@ def read_mono(path: Path, rate_hz: int | None = None) -> np.ndarray:
     Without ``rate_hz`` the file's own rate is kept.
 
     Raises:
-        UnreadableAudio: not a wav, flac or ogg file, damaged, without samples, or with NaN or infinite samples.
+        UnreadableAudio: as for ``read_audio``.
+    """
+    samples, source_hz = read_audio(path)
+    return resampled(samples, source_hz, source_hz if rate_hz is None else rate_hz)
+
+
+def read_audio(path: Path, channels: int = 1) -> tuple[np.ndarray, int]:
+    """The file as float32, and its rate: the mean of its channels (samples,), or all ``channels`` (samples, channels).
+
+    Raises:
+        UnreadableAudio: not a wav, flac or ogg file, damaged, without samples, or with NaN or infinite samples; several
+            ``channels`` are asked for and the file has another number of them.
     """
     try:
         samples, source_hz = soundfile.read(path, dtype="float32", always_2d=True)
@@ -32,10 +43,30 @@ def read_mono(path: Path, rate_hz: int | None = None) -> np.ndarray:
     finite = np.isfinite(samples)
     if not finite.all():
         raise UnreadableAudio(f"has {np.size(finite) - np.count_nonzero(finite)} NaN or infinite samples")
-    mono = samples.mean(axis=1, dtype=np.float32)
-    if rate_hz is None or source_hz == rate_hz:
-        return mono
-    return soxr.resample(mono, source_hz, rate_hz, quality="HQ")
+    if channels == 1:
+        return samples.mean(axis=1, dtype=np.float32), source_hz
+    _match(samples.shape[1], channels)
+    return samples, source_hz
+
+
+def resampled(samples: np.ndarray, source_hz: int, rate_hz: int) -> np.ndarray:
+    """``samples`` (samples,) or (samples, channels) at ``rate_hz`` (soxr HQ)."""
+    return samples if source_hz == rate_hz else soxr.resample(samples, source_hz, rate_hz, quality="HQ")
+
+
+def check_channels(path: Path, channels: int) -> None:
+    """Open ``path`` without decoding it and count its channels.
+
+    Raises:
+        UnreadableAudio: not an audio file that can be read, or it has another number of channels.
+    """
+    _match(_header(path).channels, channels)
+
+
+def _match(found: int, wanted: int) -> None:
+    if found != wanted:
+        has = "one channel" if found == 1 else f"{found} channels"
+        raise UnreadableAudio(f"has {has}, frontend.channels asks for {wanted}")
 
 
 def check_header(path: Path) -> None:
@@ -44,12 +75,15 @@ def check_header(path: Path) -> None:
     Raises:
         UnreadableAudio: not an audio file that can be read, or its length is zero.
     """
+    if _header(path).frames <= 0:
+        raise UnreadableAudio("has no samples")
+
+
+def _header(path: Path) -> soundfile._SoundFileInfo:
     try:
-        frames = soundfile.info(path).frames
+        return soundfile.info(path)
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise UnreadableAudio(_reason(error)) from error
-    if frames <= 0:
-        raise UnreadableAudio("has no samples")
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int) -> None:

@@ -18,7 +18,8 @@ class Clips:
 
     ``labels`` holds indices into ``classes`` (-1 where unknown, as in an evaluation set); ``locations`` holds a
     recording location or source id ('' where the source gives none), ``devices`` the recording device ('' where
-    unknown), ``splits`` one of ``SPLITS`` ('' until assigned).
+    unknown), ``splits`` one of ``SPLITS`` ('' until assigned). ``more`` holds the files that continue each clip, in
+    order, its sound being all of them one after the other; empty where every clip is one file.
     """
 
     root: Path
@@ -28,6 +29,7 @@ class Clips:
     devices: tuple[str, ...]
     locations: tuple[str, ...]
     splits: tuple[str, ...]
+    more: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -45,6 +47,7 @@ class Clips:
             devices=pick(self.devices),
             locations=pick(self.locations),
             splits=pick(self.splits),
+            more=pick(self.more) if self.more else (),
         )
 
     def where(self, keep: Callable[[int], bool]) -> Clips:
@@ -54,6 +57,16 @@ class Clips:
     def split(self, name: str) -> Clips:
         """The rows of one split: ``train``, ``validation``, ``test`` or ``evaluation``."""
         return self.where(lambda i: self.splits[i] == name)
+
+    @property
+    def parts(self) -> tuple[tuple[str, ...], ...]:
+        """All files of each clip, in order."""
+        return tuple((file, *more) for file, more in zip(self.files, self.more or ((),) * len(self), strict=True))
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """The files of all clips."""
+        return tuple(file for files in self.parts for file in files)
 
     @property
     def seen_devices(self) -> tuple[str, ...]:
@@ -68,7 +81,8 @@ class Clips:
     def digest(self) -> str:
         """SHA-256 of names, labels, splits and file sizes and times: changes when the data does."""
         digest = hashlib.sha256()
-        for name, label, split in zip(self.files, self.labels, self.splits, strict=True):
-            stat = (self.root / name).stat()
-            digest.update(f"{name}\0{label}\0{split}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        for names, label, split in zip(self.parts, self.labels, self.splits, strict=True):
+            for place, name in enumerate(names):
+                stat, told = (self.root / name).stat(), f"+{place}" if place else f"{label}\0{split}"
+                digest.update(f"{name}\0{told}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
         return digest.hexdigest()

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
-from asc_search.data.audio_io import UnreadableAudio, check_header, read_mono
+from asc_search.data.audio_io import UnreadableAudio, check_channels, check_header, read_mono
 from asc_search.data.clips import SPLITS, Clips
 from asc_search.errors import DataError, Problem
 from asc_search.progress import track
@@ -120,6 +120,15 @@ def check_audio(clips: Clips, *, decode: bool = True) -> dict[int, Problem]:
     check = read_mono if decode else check_header
     reasons = _in_parallel(lambda file: _reason(check, clips.root / file), clips.files, "checking audio")
     return {i: Problem(clips.files[i], reason) for i, reason in enumerate(reasons) if reason}
+
+
+def check_clip_channels(clips: Clips, channels: int) -> list[Problem]:
+    """The files of ``clips`` that cannot be heard with ``channels`` channels, by their headers; nothing is wrong with one."""
+    files = clips.all_files if channels > 1 else ()
+    reasons = _in_parallel(
+        lambda file: _reason(lambda path: check_channels(path, channels), clips.root / file), files, "checking channels"
+    )
+    return [Problem(file, reason) for file, reason in zip(files, reasons, strict=True) if reason]
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

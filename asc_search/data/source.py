@@ -10,7 +10,7 @@ from asc_search.data.clips import Clips
 from asc_search.data.demo import DemoSize, make_demo
 from asc_search.data.folder import path_problem, read_folder, read_table
 from asc_search.data.splits import apply_lists, assign_splits, hold_out_devices, keep_training
-from asc_search.data.tau import name_problems, official_list, subset_percent, tau_folder
+from asc_search.data.tau import join_segments, name_problems, official_list, subset_percent, tau_folder
 from asc_search.data.tau_facts import TAU_SETS, TauSet
 from asc_search.errors import DataError, Problem
 
@@ -75,6 +75,7 @@ def open_source(
     validation_devices: Sequence[str] = (),
     seed: int = 0,
     subset: str | None = None,
+    segments: bool = False,
     lists: Path | None = None,
     skip_bad_files: bool = False,
     allow_leaky_split: bool = False,
@@ -88,7 +89,8 @@ def open_source(
     :func:`~asc_search.data.splits.assign_splits` says. ``subset`` ("5%" to "100%", tau2022 only) cuts the training part
     down to an official list before the validation part is taken from it; the list is looked for in ``lists``, else in
     the folder, else downloaded into ``workdir``. An evaluation set is looked for in the folder's ``evaluation/``.
-    ``validation_devices`` are left out of the training part.
+    ``validation_devices`` are left out of the training part. With ``segments`` the 1-s files of a 10-s segment are one
+    clip of the training part; validation and test stay as they are, since the official evaluation scores each file.
     ``check_samples`` decodes every file, but not those of published sets, whose archives have checksums. The demo set
     itself is the same for every ``seed``, which chooses its validation part only.
 
@@ -130,6 +132,13 @@ def open_source(
         allow_leaky_split=allow_leaky_split,
     )
     clips = hold_out_devices(clips, validation_devices)
+    if segments:
+        clips = join_segments(clips, "train")
+        if not any(clips.more):
+            what = "no two training files are neighbouring seconds of one segment, named as those of tau2022 are"
+            raise DataError(
+                "there are no segments to join", [Problem("data.segments", what)], "Leave data.segments out."
+            )
     evaluation = read_evaluation(root / "evaluation", clips.classes)
     return OpenedSource(source, clips, evaluation, folder.skipped, synthetic)
 

@@ -155,10 +155,13 @@ def subset_from_list(clips: Clips, csv_path: Path) -> Clips:
     """The rows of ``clips`` whose file name (without folder) is in an official list: csv with a column ``filename``.
 
     Raises:
-        DataError: the list cannot be read, has no such column, or names none of the clips.
+        DataError: the list cannot be read, has no such column, names none of the clips, or only some files of one.
     """
     names = {PurePosixPath(name).name for name in list_files(csv_path)}
-    subset = clips.where(lambda i: PurePosixPath(clips.files[i]).name in names)
+    listed = [[PurePosixPath(file).name in names for file in files] for files in clips.parts]
+    if torn := [file for file, found in zip(clips.files, listed, strict=True) if any(found) and not all(found)]:
+        raise _error(str(csv_path), f"names only some seconds of {len(torn)} segments (first: {torn[0]})")
+    subset = clips.where(lambda i: all(listed[i]))
     if not len(subset):
         raise _error(str(csv_path), f"none of its {len(names)} file names is among the {len(clips)} clips")
     return subset

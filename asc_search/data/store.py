@@ -1,15 +1,13 @@
 """The resident store: every clip decoded once to int16 at one rate, then cut from memory, a memory map or the GPU.
 
-Stores are named by the content of the audio, the rate and the version of the code that wrote them, so what has changed is
-never read by mistake and what was made again just the same is found again. How they are kept is told in ``store_files``.
+Stores are named by the content of the audio, the rate, the channels and the version of the code that wrote them, so what has
+changed is never read by mistake and what was made again just the same is found again. ``store_files`` tells how they are kept.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +18,8 @@ from filelock import FileLock, Timeout
 
 from asc_search.data import store_files as files
 from asc_search.data.clips import Clips
-from asc_search.data.store_files import Block, Source, StoreError
-from asc_search.files import read_json, write_json
+from asc_search.data.store_content import sources_of, store_key
+from asc_search.data.store_files import Block, Parts, StoreError
 from asc_search.progress import console, track
 
 MEMORY_SHARE = 0.7  # of the free memory that samples may take
@@ -32,7 +30,7 @@ FULL_SCALE = 2.0**15
 
 @dataclass(frozen=True, eq=False)
 class DeviceStore:
-    """A store's samples on a device: ``samples`` int16 (all,), ``offsets``, ``lengths``, ``gains`` (clips,)."""
+    """A store's samples on a device: ``samples`` int16 (all,), ``offsets``, ``lengths`` (tracks,), ``gains`` (clips,)."""
 
     samples: torch.Tensor
     offsets: torch.Tensor
@@ -41,25 +39,34 @@ class DeviceStore:
     host: Store
 
     def windows(self, rows: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
-        """As ``Store.windows``, int16 (n, length) on the device; ``rows`` and ``starts`` are on the host."""
-        device, rows, starts = self.samples.device, np.asarray(rows), np.asarray(starts)
-        if not self.host.wraps(rows, starts, length).any():
-            first = torch.from_numpy(self.host.offsets[rows] + starts).to(device)
-            return self.samples.unfold(0, length, 1)[first]
-        row, start = torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device)
-        within = (start[:, None] + torch.arange(length, device=device)) % self.lengths[row, None]
-        return self.samples[self.offsets[row, None] + within]
+        """As ``Store.windows``, int16 on the device; ``rows`` and ``starts`` are on the host."""
+        device, shape = self.samples.device, self.host.shape(rows, length)
+        tracks, starts = self.host.tracks(rows, starts)
+        if not self.host.wraps(tracks, starts, length).any():
+            first = torch.from_numpy(self.host.offsets[tracks] + starts).to(device)
+            return self.samples.unfold(0, length, 1)[first].view(shape)
+        track, start = torch.from_numpy(tracks).to(device), torch.from_numpy(starts).to(device)
+        within = (start[:, None] + torch.arange(length, device=device)) % self.lengths[track, None]
+        return self.samples[self.offsets[track, None] + within].view(shape)
+
+    def waves(self, rows: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
+        """As ``Store.waves``, on the device."""
+        return _worth(self.windows(rows, starts, length), self.gains[torch.from_numpy(rows).to(self.gains.device)])
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """Decoded clips: ``samples`` int16 (all,) back to back, clip i from ``offsets[i]`` to ``offsets[i + 1]``.
+    """Decoded clips: ``samples`` int16 (all,) back to back, each clip one channel after the other.
 
-    A sample of clip i is worth ``int16 * gains[i]``; gains are powers of two, chosen so that no clip is clipped.
+    Every channel of a clip is a track: clip i has the tracks ``channels * i`` and following, track t lies from
+    ``offsets[t]`` to ``offsets[t + 1]``. A sample of clip i is worth ``int16 * gains[i]``; gains are powers of two, chosen
+    so that no clip is clipped. ``folder`` is where it is kept, one for each content, rate and number of channels.
     """
 
     label: str
     rate_hz: int
+    channels: int
+    folder: Path
     samples: np.ndarray
     offsets: np.ndarray
     gains: np.ndarray
@@ -69,8 +76,8 @@ class Store:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Samples of each clip, int64 (clips,)."""
-        return np.diff(self.offsets)
+        """Samples of each clip, of one channel, int64 (clips,)."""
+        return np.diff(self.offsets)[:: self.channels]
 
     @property
     def bytes(self) -> int:
@@ -78,29 +85,48 @@ class Store:
         return 2 * int(self.offsets[-1])
 
     def clip(self, row: int) -> np.ndarray:
-        """One clip, float32 (samples,)."""
-        return self.samples[self.offsets[row] : self.offsets[row + 1]] * self.gains[row]
+        """One clip, float32 (samples,), of several channels (channels, samples)."""
+        first = self.channels * row
+        clip = self.samples[self.offsets[first] : self.offsets[first + self.channels]] * self.gains[row]
+        return clip if self.channels == 1 else clip.reshape(self.channels, -1)
 
     def windows(self, rows: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-        """``length`` samples of clip ``rows[k]`` from ``starts[k]`` on, int16 (n, length); multiply by ``gains[rows]``.
+        """``length`` samples of clip ``rows[k]`` from ``starts[k]`` on, int16; multiply by ``gains[rows]``.
 
-        A window that reaches past the end of its clip goes on at its beginning, as if the clip were repeated.
+        (n, length), of several channels (n, channels, length). A window that reaches past the end of its clip goes on at
+        its beginning, as if the clip were repeated.
         """
-        rows, starts = np.asarray(rows), np.asarray(starts)
-        first, wraps = self.offsets[rows] + starts, self.wraps(rows, starts, length)
+        shape = self.shape(rows, length)
+        tracks, starts = self.tracks(rows, starts)
+        first, wraps = self.offsets[tracks] + starts, self.wraps(tracks, starts, length)
         if not wraps.any():
-            return self._every(length)[first]
-        out = np.empty((len(rows), length), self.samples.dtype)
+            return self._every(length)[first].reshape(shape)
+        out = np.empty((len(tracks), length), self.samples.dtype)
         if not wraps.all():
             out[~wraps] = self._every(length)[first[~wraps]]
         for k in np.flatnonzero(wraps):
-            begin, end = self.offsets[rows[k]], self.offsets[rows[k] + 1]
+            begin, end = self.offsets[tracks[k]], self.offsets[tracks[k] + 1]
             out[k] = self.samples[begin:end].take(np.arange(starts[k], starts[k] + length), mode="wrap")
-        return out
+        return out.reshape(shape)
 
-    def wraps(self, rows: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-        """Which windows reach past the end of their clip, bool (n,)."""
-        return self.offsets[rows] + starts + length > self.offsets[rows + 1]
+    def waves(self, rows: np.ndarray, starts: np.ndarray, length: int) -> torch.Tensor:
+        """The windows as waveforms: float32 (n, length), of several channels (n, channels, length)."""
+        return _worth(torch.from_numpy(self.windows(rows, starts, length)), torch.from_numpy(self.gains[rows]))
+
+    def tracks(self, rows: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The tracks that windows of clips are cut from, and their starts: (n * channels,) each."""
+        rows, starts = np.asarray(rows), np.asarray(starts)
+        if self.channels == 1:
+            return rows, starts
+        return (self.channels * rows[:, None] + np.arange(self.channels)).reshape(-1), starts.repeat(self.channels)
+
+    def shape(self, rows: np.ndarray, length: int) -> tuple[int, ...]:
+        """The shape of these windows."""
+        return (len(rows), length) if self.channels == 1 else (len(rows), self.channels, length)
+
+    def wraps(self, tracks: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        """Which windows reach past the end of their track, bool (n,)."""
+        return self.offsets[tracks] + starts + length > self.offsets[tracks + 1]
 
     def resident(self, limit_bytes: int | None = None) -> Store:
         """The store with its samples in memory, or as it is where they take over ``limit_bytes`` or most of what is free.
@@ -137,7 +163,9 @@ class Store:
             return None
         for part in self._parts("to the device"):
             samples[part] = torch.from_numpy(np.array(self.samples[part]))  # a copy: a map is not writable
-        known = (torch.from_numpy(values).to(device) for values in (self.offsets[:-1], self.lengths, self.gains))
+        known = (
+            torch.from_numpy(values).to(device) for values in (self.offsets[:-1], np.diff(self.offsets), self.gains)
+        )
         return DeviceStore(samples, *known, self)
 
     def _every(self, length: int) -> np.ndarray:
@@ -149,15 +177,16 @@ class Store:
         return track([slice(at, at + CHUNK) for at in starts], f"{self.label}: {doing}", len(starts))
 
 
-def open_store(root: Path, clips: Clips, rate_hz: int, label: str, verify: bool = False) -> Store:
+def open_store(root: Path, clips: Clips, rate_hz: int, label: str, verify: bool = False, *, channels: int = 1) -> Store:
     """The decoded ``clips`` at ``rate_hz``, memory-mapped from a folder in ``root``; decoded now as far as they are not.
 
+    One channel is the mean of those the files have; several must be as many as they have.
     Sizes are compared always; the samples' checksums with ``verify`` or when size or time of the file is not what it was
     when they were last compared. ``verify`` also reads the audio files again instead of trusting their size and time.
     Processes that want the same store wait for the one that makes it.
 
     Raises:
-        UnreadableAudio: names the file and the reason; what was decoded before is kept.
+        UnreadableAudio: names the file and the reason (its channels among them); what was decoded before is kept.
         StoreError: no clips, no space, no permission, or the audio changes meanwhile.
     """
     if not len(clips):
@@ -165,12 +194,12 @@ def open_store(root: Path, clips: Clips, rate_hz: int, label: str, verify: bool 
     try:
         root.mkdir(parents=True, exist_ok=True)
         sources = sources_of(root, clips, label, afresh=verify)
-        folder = root / store_key(sources, rate_hz)
+        folder = root / store_key(sources, rate_hz, channels)
         blocks = None if verify else files.finished(folder, len(clips))
         if blocks is None:
             with _alone(folder.with_suffix(".lock"), label):
                 blocks = None if verify else files.finished(folder, len(clips))  # another process may have made it
-                blocks = blocks or _complete(folder, sources, rate_hz, label)
+                blocks = blocks or _complete(folder, sources, rate_hz, channels, label)
     except OSError as error:
         raise StoreError(
             f"{error.filename or root}: {error.strerror}; free space there or choose another folder"
@@ -179,7 +208,8 @@ def open_store(root: Path, clips: Clips, rate_hz: int, label: str, verify: bool 
     exponents = np.concatenate([np.asarray(block.exponents) for block in blocks])
     samples = np.asarray(np.memmap(folder / files.SAMPLES, "<i2", "r", shape=(blocks[-1].end,)))
     gains = (2.0**exponents / FULL_SCALE).astype(np.float32)
-    return Store(label, rate_hz, samples, np.concatenate([[0], np.cumsum(lengths)]), gains)
+    offsets = np.concatenate([[0], np.cumsum(np.repeat(lengths // channels, channels))])
+    return Store(label, rate_hz, channels, folder, samples, offsets, gains)
 
 
 def _alone(path: Path, label: str) -> AbstractContextManager:
@@ -191,7 +221,7 @@ def _alone(path: Path, label: str) -> AbstractContextManager:
         return lock.acquire()
 
 
-def _complete(folder: Path, sources: Sequence[Source], rate_hz: int, label: str) -> list[Block]:
+def _complete(folder: Path, sources: Sequence[Parts], rate_hz: int, channels: int, label: str) -> list[Block]:
     """Check what the folder holds and decode what is missing or damaged; the caller has the lock."""
     for _ in range(2):
         blocks = files.sound_blocks(folder, label)
@@ -199,7 +229,7 @@ def _complete(folder: Path, sources: Sequence[Source], rate_hz: int, label: str)
         if there < len(sources):
             _announce(folder, there, len(sources), label)
             (folder / files.NOTE).unlink(missing_ok=True)
-            files.fill(folder, sources, rate_hz, blocks, label)
+            files.fill(folder, sources, rate_hz, channels, blocks, label)
             blocks = files.sound_blocks(folder)
         if sum(len(block.lengths) for block in blocks) == len(sources):
             files.settle(folder, len(sources), blocks[-1].end)
@@ -215,40 +245,6 @@ def _announce(folder: Path, there: int, total: int, label: str) -> None:
         _say(f"{label}: {there} of {total} clips were decoded before; decoding the rest")
     else:
         _say(f"{label}: decoding {total} clips once, into {folder}")
-
-
-def sources_of(root: Path, clips: Clips, label: str, afresh: bool = False) -> list[Source]:
-    """Content hashes of all files, computed once: those of unchanged size and time are remembered under ``root``.
-
-    With ``afresh`` every file is read again.
-
-    Raises:
-        UnreadableAudio: a file is missing or cannot be opened.
-    """
-    place = hashlib.sha256(str(clips.root.resolve()).encode()).hexdigest()[:16]
-    notes = root / f"contents-{place}.json"
-    known = {} if afresh else _remembered(notes)
-    stamps = {name: files.stamp_of(clips.root / name) for name in clips.files}
-    missing = [name for name, stamp in stamps.items() if str(known.get(name)).rpartition(" ")[0] != stamp]
-    if missing:
-        with ThreadPoolExecutor(files.workers()) as pool:
-            hashes = files.ahead(pool, lambda name: _hash(clips.root / name), missing)
-            tracked = track(hashes, f"{label}: reading files", len(missing))
-            added = {name: f"{stamps[name]} {digest}" for name, digest in zip(missing, tracked, strict=True)}
-        known |= added
-        with FileLock(notes.with_suffix(".lock")):
-            write_json(notes, _remembered(notes) | added)
-    split = {name: known[name].split(" ") for name in stamps}
-    sources = {name: Source(clips.root / name, int(size), int(at), sha) for name, (size, at, sha) in split.items()}
-    return [sources[name] for name in clips.files]
-
-
-def store_key(sources: Sequence[Source], rate_hz: int) -> str:
-    """The name of the store of these contents, in this order, at this rate, by this code."""
-    digest = hashlib.sha256(f"{files.VERSION} {rate_hz}\n".encode())
-    for source in sources:
-        digest.update(f"{source.size} {source.sha256}\n".encode())
-    return digest.hexdigest()[:32]
 
 
 def free_bytes() -> float:
@@ -270,17 +266,9 @@ def free_bytes() -> float:
     return free
 
 
-def _remembered(notes: Path) -> dict[str, str]:
-    known = read_json(notes)
-    return known if isinstance(known, dict) else {}
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise files.unreadable(path, error) from None
+def _worth(samples: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
+    """int16 (n, ...) times ``gains`` (n,), float32."""
+    return samples.float() * gains.view(-1, *[1] * (samples.dim() - 1))
 
 
 def _say(line: str) -> None:

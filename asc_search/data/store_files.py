@@ -1,6 +1,7 @@
 """The files behind a resident store: which content they hold, how they are written, and how damage is found.
 
-A store is a folder of three files. ``samples.i16`` holds all clips back to back. ``blocks.jsonl`` has one sealed line for
+A store is a folder of three files. ``samples.i16`` holds all clips back to back, of a clip of several channels one whole
+channel after the other. ``blocks.jsonl`` has one sealed line for
 each block of clips that is safely on disk, in order of writing: a later line for the same clips replaces an earlier one.
 ``store.json``, written last, notes the size and time of the samples that were checked. A build that is killed therefore
 goes on after its last line, and a damaged block is decoded again alone.
@@ -21,7 +22,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 
-from asc_search.data.audio_io import UnreadableAudio, read_mono
+from asc_search.data.audio_io import UnreadableAudio, read_audio, resampled
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_json
 from asc_search.progress import track
@@ -48,9 +49,15 @@ class Source:
     sha256: str
 
 
+Parts = tuple[Source, ...]  # the files of a clip, in order
+
+
 @dataclass(frozen=True)
 class Block:
-    """Clips ``row`` and following, from sample ``start`` on; ``exponents`` say what a clip's int16 are worth."""
+    """Clips ``row`` and following, from sample ``start`` on; ``exponents`` say what a clip's int16 are worth.
+
+    ``lengths`` are those of whole clips, all channels together.
+    """
 
     row: int
     start: int
@@ -101,7 +108,9 @@ def sound_blocks(folder: Path, label: str | None = None) -> list[Block]:
     return sound
 
 
-def fill(folder: Path, sources: Sequence[Source], rate_hz: int, sound: Sequence[Block], label: str) -> None:
+def fill(
+    folder: Path, sources: Sequence[Parts], rate_hz: int, channels: int, sound: Sequence[Block], label: str
+) -> None:
     """Decode the clips that no block in ``sound`` holds, in parallel, and write them in their place.
 
     Whatever ends it, an unreadable file included, what was decoded before stays.
@@ -120,7 +129,7 @@ def fill(folder: Path, sources: Sequence[Source], rate_hz: int, sound: Sequence[
     with (folder / SAMPLES).open("r+b") as samples, (folder / BLOCKS).open("ab") as journal:
         writer = _Writer(samples, journal, ends)
         with ThreadPoolExecutor(workers()) as pool:
-            decoded = ahead(pool, lambda row: decode(sources[row], rate_hz), missing)
+            decoded = ahead(pool, lambda row: decode(sources[row], rate_hz, channels), missing)
             try:
                 for row, clip in zip(missing, track(decoded, f"{label}: decoding", len(missing)), strict=True):
                     writer.add(row, *clip)
@@ -142,20 +151,33 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def decode(source: Source, rate_hz: int) -> tuple[np.ndarray, int]:
-    """A clip as int16 (samples,) and the exponent e with which its samples are int16 * 2**(e - 15).
+def decode(parts: Parts, rate_hz: int, channels: int = 1) -> tuple[np.ndarray, int]:
+    """A clip as int16 (channels * samples,) and the exponent e with which its samples are int16 * 2**(e - 15).
 
-    The power of two is the smallest that clips nothing: a peak above 1 stays whole, a quiet clip keeps its low bits, and
-    16-bit audio at its own rate is kept exactly.
+    Its files one after the other, resampled as a whole; one channel after the other. The power of two is the smallest that
+    clips nothing in any channel: a peak above 1 stays whole, a quiet clip keeps its low bits, and 16-bit audio at its own
+    rate is kept exactly.
+
+    Raises:
+        UnreadableAudio: names the file and the reason, such as another rate than the file it continues.
+        StoreError: a file changed after its content was hashed.
     """
-    try:
-        samples = read_mono(source.path, rate_hz)
-    except UnreadableAudio as error:
-        raise unreadable(source.path, error) from None
+    pieces, source_hz = [], 0
+    for source in parts:
+        try:
+            piece, own_hz = read_audio(source.path, channels)
+            if pieces and own_hz != source_hz:
+                raise UnreadableAudio(f"is at {own_hz} Hz, the file it continues at {source_hz} Hz")
+        except UnreadableAudio as error:
+            raise unreadable(source.path, error) from None
+        if stamp_of(source.path) != f"{source.size} {source.mtime_ns}":
+            raise StoreError(f"{source.path}: changed while it was read; run again when nothing writes there")
+        pieces.append(piece)
+        source_hz = own_hz
+    whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    samples = resampled(whole, source_hz, rate_hz).T.reshape(-1)
     if not len(samples):
-        raise unreadable(source.path, UnreadableAudio(f"is too short for one sample at {rate_hz} Hz"))
-    if stamp_of(source.path) != f"{source.size} {source.mtime_ns}":
-        raise StoreError(f"{source.path}: changed while it was read; run again when nothing writes there")
+        raise unreadable(parts[0].path, UnreadableAudio(f"is too short for one sample at {rate_hz} Hz"))
     mantissa, exponent = math.frexp(max(-float(samples.min()), float(samples.max()) * 32768 / 32767))
     exponent = max(exponent - (mantissa == 0.5), SMALLEST_EXPONENT) if mantissa else 0
     return np.rint(samples * np.float32(2.0 ** (15 - exponent))).astype("<i2"), exponent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from asc_search.data.clips import Clips
@@ -63,6 +64,28 @@ def segments(clips: Clips) -> list[list[int]]:
         else:
             groups[_recording(file, told), told.device].append((told.second, i))
     return [[i for _, i in sorted(group)] for group in groups.values()]
+
+
+def join_segments(clips: Clips, part: str | None = None) -> Clips:
+    """``clips`` with the seconds of each 10-s segment as one clip, its files one after the other; all, or those of ``part``.
+
+    A second that is missing ends a clip, and what follows is another, so that no clip has a seam. Label, device, location
+    and split are those of the first second: a segment has one of each.
+    """
+    chosen = [i for i in range(len(clips)) if part in (None, clips.splits[i])]
+    runs = [[i] for i in range(len(clips)) if part not in (None, clips.splits[i])]
+    for rows in segments(clips.take(chosen)):
+        before = None
+        for i in (chosen[row] for row in rows):
+            told = tau_name(clips.files[i])
+            second = told.second if told else None
+            if before is None or second != before + 1:
+                runs.append([])
+            runs[-1].append(i)
+            before = second
+    runs.sort()
+    joined = clips.take([run[0] for run in runs])
+    return replace(joined, more=tuple(tuple(clips.files[i] for i in run[1:]) for run in runs))
 
 
 def parallel_recordings(clips: Clips, device: str = "a") -> dict[int, dict[str, int]]:

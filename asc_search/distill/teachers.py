@@ -15,6 +15,8 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.kaldi_mel import RATE_HZ, TaggerFrontEnd
 from asc_search.audio.standardise import standardising
 from asc_search.data.clips import Clips
+from asc_search.data.tau import join_segments
+from asc_search.distill.alignment import around
 from asc_search.distill.head import cross_fitted_logits, fit_head
 from asc_search.errors import WeightsError
 from asc_search.files import read_json, write_atomically, write_json
@@ -28,7 +30,7 @@ from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.predict import score_clips, window_logits
 from asc_search.train.responses import ALL_GENERATED, Responses
-from asc_search.train.windows import Windows, save_array, transformed_windows
+from asc_search.train.windows import Windows, save_array, transformed_windows, window_counts
 
 VERSION = 1  # raise when a teacher of the same declaration would give other logits
 
@@ -54,7 +56,8 @@ def teach(
 ) -> Taught:
     """Train (or load and fit) ``teacher`` on ``training``, run it once over its windows, keep the logits in ``folder``.
 
-    Done before with the same declaration, clips and seed: read back. The window length is the students'.
+    Done before with the same declaration, clips and seed: read back. The logits are of the students' windows; those of a
+    network with longer ones are what it says to its own window around each.
 
     Raises:
         WeightsError: a tagger's weights file is missing or not what it should be.
@@ -123,10 +126,16 @@ def _network(
 ) -> tuple[np.ndarray, Metrics]:
     """A larger network of our own, trained with cross-entropy in the run.
 
-    Where the recipe jitters mel filters, its upper edge comes down as far as the jitter needs.
+    One that hears longer windows takes as many fewer of them from a clip, and where its training clips are segments it is
+    measured on those of the validation part, too. Where the recipe jitters mel filters, its upper edge comes down as far
+    as the jitter needs.
     """
     folder, training = material.folder, material.training
     own = jitter_centre(teacher.frontend_on(frontend), recipe.jitter_fmax_hz)
+    longer = own.seconds / frontend.seconds
+    recipe = replace(recipe, lr=teacher.lr, crops_per_clip=max(1, round(recipe.crops_per_clip / longer)))
+    if longer > 1 and any(training.more):
+        validation = join_segments(validation)
     spec = mobile(
         teacher.family,
         own.shape,
@@ -136,7 +145,7 @@ def _network(
         teacher.expansion,
         teacher.stem_stride,
     )
-    candidate = Candidate(own, spec, training=replace(recipe, lr=teacher.lr))
+    candidate = Candidate(own, spec, training=recipe)
     state = train_candidate(
         candidate,
         material,
@@ -148,6 +157,9 @@ def _network(
     seen, held_out = (frontend_windows(folder, clips, own) for clips in (training, validation))
     whole = standardising(state.standardise, state.network)
     logits = window_logits(whole, seen.values, device())
+    if longer > 1:
+        counts = window_counts(training, frontend.seconds)
+        logits = logits[around(counts, frontend.seconds, np.bincount(seen.clip_of), own.seconds)]
     return logits, _measure(window_logits(whole, held_out.values, device()), held_out)
 
 

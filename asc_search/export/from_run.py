@@ -260,7 +260,7 @@ def _output(
     loaded = load_model(model.folder / MODEL)
     windows = frontend_windows(features, evaluation, loaded.candidate.frontend)
     probabilities = predict_clips(loaded.whole.to(device()), windows, device())
-    return SplitOutput(split, evaluation.files, probabilities, development, part.files)
+    return SplitOutput(split, evaluation.files, probabilities, development, part.all_files)
 
 
 def _said(space: Space, key: str, otherwise: str) -> str:

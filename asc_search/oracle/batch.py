@@ -25,7 +25,7 @@ from asc_search.space.space import Space
 
 MOST = 2**53  # MACs and params beyond are all the same: over every limit
 # The fields of a front end on which the network's input depends.
-SHAPES = ("kind", "rate_hz", "n_fft", "hop", "mels", "seconds", "pre_emphasis", "centre", "deltas")
+SHAPES = ("kind", "rate_hz", "n_fft", "hop", "mels", "seconds", "channels", "pre_emphasis", "centre", "deltas")
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _input_shapes(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]
             name: value if field.table is None else field.table[int(value)]
             for name, field, value in zip(SHAPES, fields, row, strict=True)
         }
-        whole_numbers = {key: int(values[key]) for key in ("rate_hz", "n_fft", "hop", "mels")}
+        whole_numbers = {key: int(values[key]) for key in ("rate_hz", "n_fft", "hop", "mels", "channels")}
         shapes.append(FrontEnd(**{**values, **whole_numbers}).shape)
     # As floats, so that an absurd width overflows nothing: integers are exact up to 2^53, far above any limit.
     return tuple(np.array(sizes, float)[inverse.reshape(-1)] for sizes in zip(*shapes, strict=True))

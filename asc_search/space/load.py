@@ -69,7 +69,8 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     given = entries(root, "", SECTIONS, mistakes)
     distillation = given.get("distillation")
     has_pool = distillation is not None and isinstance(distillation.value, dict)
-    pool = sections.pool(distillation.value.get("pool") if has_pool else None, folder or Path(), mistakes)
+    declared = distillation.value.get("pool") if has_pool else None
+    pool = sections.pool(declared, folder or Path(), sections.seconds(given.get("frontend")), mistakes)
     drafts, layers = searched(given, list(pool), root.line, mistakes)
     parameters = resolve(drafts, mistakes)
     space = Space(

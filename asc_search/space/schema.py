@@ -65,6 +65,7 @@ FRONTEND = {
     "fmax_hz": _number(_FRONT.fmax_hz, 0, 96_000, "upper edge of the mel filters in Hz, 0 for half the rate"),
     "log_floor": _number(_FRONT.log_floor, 1e-12, 1, "added to the mel power before the logarithm"),
     "seconds": _number(_FRONT.seconds, 0.1, 60, "length of one input window in seconds"),
+    "channels": _number(_FRONT.channels, 1, 2, "channels heard: 1, the mean of those there are, or 2 (binaural audio)"),
     "pre_emphasis": _number(_FRONT.pre_emphasis, 0, 0.999, "x[t] - c x[t-1] before all else, 0 for none"),
     "centre": Option("bool", _FRONT.centre, "frames around each hop, the ends reflected; false: whole frames only"),
     "mel_scale": _choice(_FRONT.mel_scale, MEL_SCALES, "mel scale"),
@@ -149,6 +150,7 @@ LIMITS = {
 DATA = {
     "source": Option("str", "demo", "`demo`, `folder:PATH`, or a TAU set: `tau2022:PATH`"),
     "subset": _choice("100%", ("5%", "10%", "25%", "50%", "100%"), "official part of the training set (tau2022)"),
+    "segments": Option("bool", False, "training clips are 10-s segments, joined from their 1-s files (tau2022)"),
     "lists": Option("str", "", "folder of the official lists split5.csv, ... (tau2022); fetched without one"),
     "validation_fraction": _number(0.2, 0.01, 0.9, "share of the training part kept for validation"),
     "seed": _number(0, 0, 2**32 - 1, "seed of the split"),

@@ -135,8 +135,17 @@ def _plain(node: Node, path: str, mistakes: Mistakes) -> Any:
     return node.value
 
 
-def pool(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, Teacher]:
-    """The teachers by name; ``node`` is a mapping of declarations, or a list of them with ``name``."""
+def seconds(node: Node | None) -> float:
+    """The length of the students' windows in the ``frontend`` section; what is wrong there is not reported here."""
+    unheard = Mistakes("")
+    return constants(entries(node, "", FRONTEND, unheard), "", {"seconds": FRONTEND["seconds"]}, unheard)["seconds"]
+
+
+def pool(node: Node | None, folder: Path, student_s: float, mistakes: Mistakes) -> dict[str, Teacher]:
+    """The teachers by name; ``node`` is a mapping of declarations, or a list of them with ``name``.
+
+    ``student_s`` is the length of the students' windows.
+    """
     path = "distillation.pool"
     if node is None or node.value is None:
         return {}
@@ -153,7 +162,7 @@ def pool(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, Teach
             mistakes.add(teacher.line, place, "a teacher's name is letters, digits, _ and -, at most 64")
         elif name in teachers:
             mistakes.add(teacher.line, place, f"{name!r} stands twice")
-        teachers[name] = _teacher(name, teacher, place, folder, mistakes)
+        teachers[name] = _teacher(name, teacher, place, folder, student_s, mistakes)
     return teachers
 
 
@@ -170,7 +179,7 @@ def _named(nodes: list[Node], path: str, mistakes: Mistakes) -> list[tuple[str, 
     return declared
 
 
-def _teacher(name: str, node: Node, path: str, folder: Path, mistakes: Mistakes) -> Teacher | None:
+def _teacher(name: str, node: Node, path: str, folder: Path, student_s: float, mistakes: Mistakes) -> Teacher | None:
     kinds = teacher_options()
     given = node.value if isinstance(node.value, dict) else {}
     kind = given.get("kind")
@@ -190,7 +199,9 @@ def _teacher(name: str, node: Node, path: str, folder: Path, mistakes: Mistakes)
     freq, time = values["stem_stride"].split("x")
     values["stem_stride"] = (int(freq), int(time))
     place = join(path, "frontend")
-    offered = {key: option for key, option in FRONTEND.items() if key != "seconds"}  # its windows are the students'
-    own = entries(given.get("frontend"), place, offered, mistakes)
-    own_values = constants(own, place, {key: offered[key] for key in offered if key in own}, mistakes)
+    own = entries(given.get("frontend"), place, FRONTEND, mistakes)
+    own_values = constants(own, place, {key: FRONTEND[key] for key in FRONTEND if key in own}, mistakes)
+    if own_values.get("seconds", student_s) < student_s:
+        what = f"{own_values['seconds']:g} s is shorter than the students' windows of {student_s:g} s, which it has to cover"
+        mistakes.add(own["seconds"].line, join(place, "seconds"), what)
     return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))

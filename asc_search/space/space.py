@@ -52,6 +52,7 @@ class Data:
     """Where the clips come from and how they are split; empty tuples: not given.
 
     ``validation_devices`` are left out of the training part, so that validation hears devices the network never heard.
+    With ``segments`` a training clip is a whole 10-s segment, whose 1-s files are joined; validation and test stay by file.
     ``subset`` is the official part of the TAU 2022 training set, its list looked for in the folder ``lists``.
     ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
     whose clips may be heard through them, all if none is given.
@@ -62,6 +63,7 @@ class Data:
     train_folds: tuple[str, ...] = ()
     test_folds: tuple[str, ...] = ()
     subset: str = "100%"
+    segments: bool = False
     lists: str = ""
     validation_fraction: float = 0.2
     validation_devices: tuple[str, ...] = ()
@@ -84,7 +86,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class NetworkTeacher:
-    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's."""
+    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's.
+
+    Its windows may be longer (``seconds``); a student's window is then taught what the teacher says to its own around it.
+    """
 
     name: str
     family: str

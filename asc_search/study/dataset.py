@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from asc_search.data.folder import check_clip_channels
 from asc_search.data.source import OpenedSource, open_source
+from asc_search.errors import DataError
 from asc_search.progress import console
-from asc_search.space.space import Space
+from asc_search.space.space import NetworkTeacher, Space
 from asc_search.study.run_folder import RunFolder
 
 
@@ -29,10 +31,17 @@ def open_data(
         validation_devices=data.validation_devices,
         seed=data.seed,
         subset=None if data.subset == "100%" else data.subset,
+        segments=data.segments,
         lists=Path(space.file).parent / Path(data.lists).expanduser() if data.lists else None,
         skip_bad_files=skip_bad_files,
         allow_leaky_split=allow_leaky_split or data.allow_leaky_split,
     )
+    for channels in sorted(_channels(space)):
+        if problems := check_clip_channels(opened.clips, channels):
+            what = f"{data.source} cannot be heard with {channels} channels"
+            raise DataError(
+                what, problems, "Take a source with as many (tau2019 is binaural), or frontend.channels: 1."
+            )
     heard = opened.clips.split("validation").devices
     if absent := [device for device in data.validation_devices if device not in heard]:
         console.print(
@@ -45,3 +54,10 @@ def open_data(
         listing.write_text("".join(f"{problem}\n" for problem in opened.skipped), encoding="utf-8")
         console.print(f"{len(opened.skipped)} bad files left out, listed in {listing}", markup=False, soft_wrap=True)
     return opened
+
+
+def _channels(space: Space) -> set[int]:
+    """The numbers of channels that students and teachers may ask for."""
+    found = {value for one in space.parameters if one.name == "frontend.channels" for value in one.domain.corners}
+    networks = [one for one in space.pool.values() if isinstance(one, NetworkTeacher)]
+    return found | {value for one in networks for key, value in one.frontend if key == "channels"}

@@ -61,9 +61,9 @@ def train_candidate(
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     state.standardise = inputs.standardise
     teacher = material.subset_logits(candidate.distillation.teachers)
-    if teacher is not None and len(teacher) != len(inputs.windows.values):
+    if teacher is not None and len(teacher) != len(inputs.windows):
         raise AscSearchError(
-            f"teachers heard {len(teacher)} windows, the student {len(inputs.windows.values)}; please report this"
+            f"teachers heard {len(teacher)} windows, the student {len(inputs.windows)}; please report this"
         )
     plan = candidate.distillation
     return fit(

@@ -1,8 +1,8 @@
 """Inputs: what a training hears, and what is done to each batch of it.
 
-What can be computed once is kept: the front end's output, or its bare log-mels where devices are imitated on those.
-Augmentations of the waveform need waveforms kept, and the front end runs on every batch, on the device the network
-trains on. Evaluation has no part in this: it reads ``features.frontend_windows``.
+What can be computed once is kept: the front end's output, or its bare log-mels where devices are imitated on those. For
+augmentations of the waveform, and for raw waveforms, windows are cut from the resident store and the front end runs on every
+batch, on the device the network trains on. Evaluation has no part in this: it reads ``features.frontend_windows``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from asc_search.audio.waveform import WaveformAugment
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Training
-from asc_search.train.band_path import BandPath, open_band_path, raw, waveforms_of
+from asc_search.train.band_path import BandPath, open_band_path
 from asc_search.train.corrections import Corrections, open_corrections
 from asc_search.train.derived import bare
 from asc_search.train.features import frontend_windows
+from asc_search.train.resident import resident_audio
 from asc_search.train.responses import Responses
 from asc_search.train.statistics import training_statistics
-from asc_search.train.windows import Windows
+from asc_search.train.windows import Windows, open_cuts, stored_waves, with_values
 
 BANKS, BANKS_SEED = 32, 0  # of jittered mel filters; CP-JKU draws new ones each batch
 
@@ -73,11 +74,9 @@ class Inputs:
 
         ``progress`` in [0, 1) is the share of the training that is done.
         """
+        x = torch.as_tensor(self.windows.values[rows]).to(device).float()
         if self.waves is not None:
-            x = waveforms_of(self.windows, rows).to(device)
             x = self.waves.apply(x, rows, generator, self.frontend.rate_hz)
-        else:
-            x = torch.from_numpy(self.windows.values[rows].astype(np.float32)).to(device)
         if self.responses is not None:
             x = self.responses.apply(x, rows, generator)
         if self.corrections is not None:
@@ -93,7 +92,7 @@ class Inputs:
 def open_inputs(
     folder: Path, clips: Clips, frontend: FrontEnd, training: Training, responses: Responses, device: torch.device
 ) -> Inputs:
-    """The inputs of a training on ``clips`` by the recipe ``training``; what is computed once is kept under ``folder``.
+    """The inputs of a training on ``clips`` by the recipe ``training``; audio and features are kept under ``folder``.
 
     Raises:
         DataError: the responses cannot be used, or spectrum correction has no parallel recordings.
@@ -112,15 +111,20 @@ def open_inputs(
     path = None
     if bank is not None and not waved and not others and _may_be_fast(training):
         path = open_band_path(folder, clips, frontend, bank, eligible, training.response_p, device)
-    on_waves = others or (bank is not None and path is None)
+    on_waves = waved or others or (bank is not None and path is None)
     corrections = None
     if training.correction_p > 0 and not waved:
         corrections = open_corrections(folder, clips, frontend, training.correction_p, device)
     statistics = training_statistics(folder, clips, frontend)
     kept = frontend if path is None and corrections is None else bare(frontend)
-    windows = frontend_windows(folder, clips, raw(frontend) if on_waves else kept)
     waves = None
-    if on_waves:
+    if not on_waves:
+        windows = frontend_windows(folder, clips, kept)
+    else:
+        audio = (folder / "features", clips, frontend.rate_hz)
+        cuts = open_cuts(*audio, frontend.seconds, frontend.channels)
+        store = resident_audio(*audio, frontend.channels, device)
+        windows = with_values(cuts, stored_waves(store, cuts, frontend.samples))
         front = _jittered(frontend, training) if jitter else front_end(bare(frontend))
         heard = None if bank is None else bank.to(device)
         waves = Waves(_wave_augment(training), heard, eligible[windows.clip_of], front.to(device))
@@ -171,7 +175,7 @@ def _wave_augment(training: Training) -> WaveformAugment:
 def _spectrum_augment(frontend: FrontEnd, training: Training, rolled: bool) -> SpectrumAugment:
     """What follows the front end; masks and stripes are for log-mels, and the roll too where it is not ``rolled`` before."""
     waved = frontend.kind == "raw"
-    roll = training.roll_s * frontend.rate_hz / (1 if waved else frontend.hop)
+    roll = training.roll_s * frontend.rate_hz / frontend.hop
     return SpectrumAugment(
         roll_frames=0 if rolled else round(roll),
         roll_p=training.roll_p,

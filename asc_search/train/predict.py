@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from asc_search.train.windows import Windows
+from asc_search.train.windows import Values, Windows
 
 BATCH = 256
 
 
 @torch.inference_mode()
 def window_logits(
-    network: nn.Module, values: np.ndarray, device: torch.device, rows: np.ndarray | None = None
+    network: nn.Module, values: Values, device: torch.device, rows: np.ndarray | None = None
 ) -> np.ndarray:
-    """Logits (rows, classes) float32 of stored windows (windows, 1, freq, time), all or ``rows``, in evaluation mode."""
+    """Logits (rows, classes) float32 of windows (windows, channel, freq, time), all or ``rows``, in evaluation mode."""
     network.eval()
     rows = np.arange(len(values)) if rows is None else rows
     parts = []

@@ -1,22 +1,24 @@
-"""Windows: clips cut to the network's input length, transformed once and kept on disk.
+"""Windows: clips cut to the network's input length, and what a transform makes of them, kept on disk.
 
 Students, teachers and evaluation all see the same windows, so a teacher's target belongs to exactly the audio a student hears.
+Where they lie is known from the clips' durations, which of them count from their levels; the samples stay in the store.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
 import torch
 
 from asc_search.data.clips import Clips
-from asc_search.data.store import Store, open_store
+from asc_search.data.store import DeviceStore, Store, open_store
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
@@ -26,22 +28,67 @@ OVERLAP = 2  # windows start every 1/OVERLAP of their length
 AUDIBLE_DB = 40.0  # padding and dead silence say nothing of the label (Piczak 2015 leaves them out, too)
 BATCH = 64
 
-Transform = Callable[[torch.Tensor], torch.Tensor]  # (batch, samples) -> (batch, ...)
+Transform = Callable[[torch.Tensor], torch.Tensor]  # (batch, samples) or (batch, channels, samples) -> (batch, ...)
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows of ``clips``: ``values`` (windows, ...) float16, ``clip_of`` (windows,) the row of each window's clip.
+class Cuts:
+    """Where the windows of ``clips`` lie: ``clip_of`` (windows,) the row of each one's clip, ``index`` its number in it.
 
     ``audible`` (windows,) marks the windows within ``AUDIBLE_DB`` of their clip's loudest, the ones to learn from;
     ``scored`` those of them that do not overlap (or the loudest, if none), whose mean is a clip's score.
     """
 
     clips: Clips
-    values: np.ndarray
     clip_of: np.ndarray
+    index: np.ndarray
     audible: np.ndarray
     scored: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.clip_of)
+
+
+class Values(Protocol):
+    """What is heard of windows: an array (windows, ...), or what gives rows as one does."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Windows(Cuts):
+    """Windows and what is heard of each."""
+
+    values: Values
+
+
+@dataclass(frozen=True)
+class StoredWaves:
+    """Waveforms of windows of ``length`` samples, cut from ``store`` when asked for; no second copy is kept."""
+
+    store: Store | DeviceStore
+    clip_of: np.ndarray
+    starts: np.ndarray
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.clip_of)
+
+    def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
+        """Windows ``rows``, float32 (n, samples), of several channels (n, channels, samples), on the store's device."""
+        return self.store.waves(self.clip_of[rows], self.starts[rows], self.length)
+
+
+def stored_waves(store: Store | DeviceStore, cuts: Cuts, length: int) -> StoredWaves:
+    """The waveforms of ``cuts``, ``length`` samples each."""
+    return StoredWaves(store, cuts.clip_of, starts_of(cuts.index, length), length)
+
+
+def starts_of(index: np.ndarray, length: int) -> np.ndarray:
+    """First samples of windows of ``length`` from their numbers in their clips."""
+    return index * (length // OVERLAP)
 
 
 def window_count(duration_s: float, seconds: float) -> int:
@@ -49,31 +96,83 @@ def window_count(duration_s: float, seconds: float) -> int:
     return 1 + max(0, int((duration_s - seconds) * OVERLAP / seconds + 1e-6))
 
 
+def window_counts(clips: Clips, seconds: float) -> list[int]:
+    """Windows of each clip; from the files' headers, so at every rate the same."""
+    durations = [sum(soundfile.info(str(clips.root / file)).duration for file in files) for files in clips.parts]
+    return [window_count(duration, seconds) for duration in durations]
+
+
+def stored_audio(folder: Path, clips: Clips, rate_hz: int, channels: int = 1) -> Store:
+    """The store of ``clips``, in ``audio`` beside ``folder``."""
+    label = f"audio at {rate_hz:,} Hz" + (f", {channels} channels" if channels > 1 else "")
+    return open_store(folder.parent / "audio", clips, rate_hz, label, channels=channels)
+
+
+def open_cuts(folder: Path, clips: Clips, rate_hz: int, seconds: float, channels: int = 1) -> Cuts:
+    """The windows of ``clips``: their levels are taken from the store once and kept in ``folder``."""
+    identity = {
+        "levels": VERSION,
+        "clips": clips.digest(),
+        "rate_hz": rate_hz,
+        "seconds": seconds,
+        "channels": channels,
+    }
+    name = _named(identity)
+    path, note = folder / f"{name}.level.npy", folder / f"{name}.json"
+    known = read_json(note)
+    if known is None or not _complete(path, known["bytes"]):
+        counts = window_counts(clips, seconds)
+        store = stored_audio(folder, clips, rate_hz, channels)
+        level_db = _levels(_batches(store, counts, round(rate_hz * seconds)), sum(counts))
+        write_atomically(path, lambda aside: save_array(aside, level_db))
+        known = {**identity, "bytes": path.stat().st_size, "counts": counts}
+        write_json(note, known)
+    clip_of, index = numbered(known["counts"])
+    audible, scored = heard(np.load(path), clip_of, index)
+    return Cuts(clips, clip_of, index, audible, scored)
+
+
 def transformed_windows(
-    folder: Path, clips: Clips, rate_hz: int, seconds: float, transform: Transform, key: dict, label: str
+    folder: Path,
+    clips: Clips,
+    rate_hz: int,
+    seconds: float,
+    transform: Transform,
+    key: dict,
+    label: str,
+    channels: int = 1,
 ) -> Windows:
     """All windows of ``clips`` through ``transform``, computed once and memory-mapped from ``folder`` afterwards.
 
     ``key`` describes the transform; together with the clips' content it names the files. Unfinished files are made again.
     """
+    cuts = open_cuts(folder, clips, rate_hz, seconds, channels)
     identity = {**key, "clips": clips.digest(), "rate_hz": rate_hz, "seconds": seconds, "version": VERSION}
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    path, levels, note = folder / f"{name}.npy", folder / f"{name}.level.npy", folder / f"{name}.json"
+    name = _named(identity)
+    path, note = folder / f"{name}.npy", folder / f"{name}.json"
     known = read_json(note)
-    if known is None or not _complete(path, known["bytes"]) or not _complete(levels, known["level_bytes"]):
-        durations = [soundfile.info(str(clips.root / file)).duration for file in clips.files]
-        counts = [window_count(duration, seconds) for duration in durations]
-        store = open_store(folder.parent / "audio", clips, rate_hz, f"audio at {rate_hz:,} Hz")
+    if known is None or not _complete(path, known["bytes"]):
+        store = stored_audio(folder, clips, rate_hz, channels)
+        counts = np.bincount(cuts.clip_of, minlength=len(clips))
         batches = _batches(store, counts, round(rate_hz * seconds))
-        level_db = np.zeros(sum(counts), np.float32)
-        write_atomically(path, lambda aside: _fill(aside, batches, transform, level_db, label))
-        write_atomically(levels, lambda aside: save_array(aside, level_db))
-        sizes = {"bytes": path.stat().st_size, "level_bytes": levels.stat().st_size}
-        known = {**identity, **sizes, "counts": counts}
-        write_json(note, known)
-    clip_of = np.repeat(np.arange(len(clips)), known["counts"])
-    audible, scored = heard(np.load(levels), clip_of, np.concatenate([np.arange(count) for count in known["counts"]]))
-    return Windows(clips, np.load(path, mmap_mode="r"), clip_of, audible, scored)
+        write_atomically(path, lambda aside: _fill(aside, batches, transform, len(cuts), label))
+        write_json(note, {**identity, "bytes": path.stat().st_size})
+    return with_values(cuts, np.load(path, mmap_mode="r"))
+
+
+def with_values(cuts: Cuts, values: Values) -> Windows:
+    """``cuts`` and what is heard of them."""
+    return Windows(cuts.clips, cuts.clip_of, cuts.index, cuts.audible, cuts.scored, values)
+
+
+def _named(identity: dict) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def numbered(counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Clip and number in the clip of each window, from the windows of each clip."""
+    clip_of = np.repeat(np.arange(len(counts)), counts)
+    return clip_of, np.concatenate([np.arange(count) for count in counts])
 
 
 def _complete(path: Path, size: int) -> bool:
@@ -96,30 +195,35 @@ def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple
     return audible, scored | (unscored & (level_db == loudest[clip_of]))
 
 
-def _batches(store: Store, counts: list[int], length: int) -> Iterator[np.ndarray]:
-    """Batches of windows (batch, samples) float32 in clip order."""
-    clip_of = np.repeat(np.arange(len(counts)), counts)
-    starts = np.concatenate([np.arange(count) for count in counts]) * (length // OVERLAP)
+def _batches(store: Store, counts: Sequence[int], length: int) -> Iterator[torch.Tensor]:
+    """Batches of windows (batch, samples) or (batch, channels, samples) float32 in clip order."""
+    clip_of, index = numbered(counts)
+    starts = starts_of(index, length)
     for begin in range(0, len(clip_of), BATCH):
-        rows = clip_of[begin : begin + BATCH]
-        yield store.windows(rows, starts[begin : begin + BATCH], length) * store.gains[rows, None]
+        part = slice(begin, begin + BATCH)
+        yield store.waves(clip_of[part], starts[part], length)
 
 
-def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, level_db: np.ndarray, label: str) -> None:
-    """Write the transformed windows to ``path`` and their levels (dB of RMS) into ``level_db``."""
-    values, done, total = None, 0, len(level_db)
+def _levels(batches: Iterator[torch.Tensor], total: int) -> np.ndarray:
+    """Level of each window in dB of RMS, over all channels, (total,) float32."""
+    tracked = track(batches, "levels", (total + BATCH - 1) // BATCH)
+    power = [np.square(wave, dtype=np.float64).mean() for batch in tracked for wave in batch.numpy()]
+    return (10 * np.log10(np.array(power) + 1e-12)).astype(np.float32)
+
+
+def _fill(path: Path, batches: Iterator[torch.Tensor], transform: Transform, total: int, label: str) -> None:
+    """Write the transformed windows, ``total`` of them, to ``path``."""
+    values, done = None, 0
     with torch.inference_mode():
         for batch in track(batches, label, (total + BATCH - 1) // BATCH):
-            out = transform(torch.from_numpy(batch)).cpu().numpy()
+            out = transform(batch).cpu().numpy()
             if values is None:
                 with path.open("wb") as target:
                     header = {"descr": "<f2", "fortran_order": False, "shape": (total, *out.shape[1:])}
                     np.lib.format.write_array_header_2_0(target, header)
                     offset = target.tell()
                 values = np.memmap(path, "<f2", "r+", offset, (total, *out.shape[1:]))
-            rows = slice(done, done + len(batch))
-            values[rows] = out
-            level_db[rows] = 10 * np.log10(np.square(batch, dtype=np.float64).mean(1) + 1e-12)
+            values[done : done + len(batch)] = out
             done += len(batch)
     if values is None or done != total:
         raise AscSearchError(f"{label}: {done} of {total} windows were made; did the files change meanwhile?")

@@ -17,7 +17,7 @@ import torch
 from support import ENVIRONMENT, SHARED, cut
 
 from asc_search.data import store, store_files
-from asc_search.data.audio_io import UnreadableAudio, read_mono
+from asc_search.data.audio_io import UnreadableAudio, read_audio, read_mono, resampled
 from asc_search.data.clips import Clips
 from asc_search.data.store import Store, open_store
 from asc_search.data.store_files import StoreError
@@ -35,13 +35,13 @@ from asc_search.data import store, store_files
 from asc_search.data.clips import Clips
 root, audio, log, pause, rate, block = *map(Path, sys.argv[1:4]), float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])
 store_files.BLOCK_CLIPS = block
-real = store_files.read_mono
-def slow(path, rate_hz):
+real = store_files.read_audio
+def slow(path, channels):
     time.sleep(pause)
     with log.open("a") as lines:
         lines.write(path.name + "\\n")
-    return real(path, rate_hz)
-store_files.read_mono = slow
+    return real(path, channels)
+store_files.read_audio = slow
 names = tuple(sorted(path.name for path in audio.iterdir()))
 blank = ("",) * len(names)
 clips = Clips(audio, ("a",), names, (0,) * len(names), blank, blank, blank)
@@ -79,11 +79,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files decoded in this test."""
     names: list[str] = []
 
-    def counted(path: Path, rate_hz: int) -> np.ndarray:
+    def counted(path: Path, channels: int) -> tuple[np.ndarray, int]:
         names.append(path.name)
-        return read_mono(path, rate_hz)
+        return read_audio(path, channels)
 
-    monkeypatch.setattr(store_files, "read_mono", counted)
+    monkeypatch.setattr(store_files, "read_audio", counted)
     return names
 
 
@@ -304,7 +304,7 @@ def test_a_block_that_no_longer_fits_between_its_neighbours_starts_the_store_ove
     clips = clips_in(audio)
     folder = tmp_path / "store"
     with monkeypatch.context() as other:  # a resampler that gives one sample more
-        other.setattr(store_files, "read_mono", lambda path, rate_hz: np.append(read_mono(path, rate_hz), 0))
+        other.setattr(store_files, "resampled", lambda samples, *rates: np.append(resampled(samples, *rates), 0))
         open_store(folder, clips, RATE, "train")
     blocks = folder_of(folder) / "blocks.jsonl"
     lines = blocks.read_bytes().splitlines(keepends=True)
@@ -337,11 +337,11 @@ def test_an_unreadable_file_is_named_and_the_rest_kept(
 def test_audio_that_changes_while_it_is_read_is_refused(
     tmp_path: Path, audio: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def touching(path: Path, rate_hz: int) -> np.ndarray:
+    def touching(path: Path, channels: int) -> tuple[np.ndarray, int]:
         os.utime(path)
-        return read_mono(path, rate_hz)
+        return read_audio(path, channels)
 
-    monkeypatch.setattr(store_files, "read_mono", touching)
+    monkeypatch.setattr(store_files, "read_audio", touching)
     with pytest.raises(StoreError, match=r"000\.wav: changed while it was read"):
         open_store(tmp_path, clips_in(audio), RATE, "train")
 

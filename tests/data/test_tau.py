@@ -17,8 +17,8 @@ from asc_search.data.check import check
 from asc_search.data.clips import Clips
 from asc_search.data.folder import read_folder
 from asc_search.data.source import absolute_source, open_source
-from asc_search.data.splits import list_files
-from asc_search.data.tau import official_list, parallel_recordings, segments, subset_percent
+from asc_search.data.splits import list_files, subset_from_list
+from asc_search.data.tau import join_segments, official_list, parallel_recordings, segments, subset_percent
 from asc_search.data.tau_facts import SCENES, SUBSETS, TAU_SETS
 from asc_search.errors import DataError
 
@@ -240,3 +240,49 @@ def test_real_clips_load_under_their_own_names() -> None:
     found = check(f"folder:{MINI}", decode=True)
     assert found.ok
     assert {str(count) for count in found.counts} >= {"all: 29", "all, device a: 16", "all, class airport: 4"}
+
+
+def test_seconds_are_joined_in_order_and_a_gap_ends_a_clip() -> None:
+    names = [f"audio/tram-lyon-1-7-{second}-{device}.wav" for second in (2, 0, 1, 5, 9, 6) for device in "ab"]
+    clips = clips_of(["audio/other.wav", *names])
+    joined = join_segments(clips)
+    runs = [[0, 1, 2], [5, 6], [9]]
+    expected = [
+        tuple(f"audio/tram-lyon-1-7-{second}-{device}.wav" for second in run) for run in runs for device in "ab"
+    ]
+    assert list(joined.parts) == [("audio/other.wav",), *expected]
+
+
+def test_only_the_training_part_of_a_source_is_joined(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "tau2022")
+    plain = open_source(f"tau2022:{root}", tmp_path).clips
+    joined = open_source(f"tau2022:{root}", tmp_path, segments=True).clips
+    for part in ("validation", "test"):
+        assert joined.split(part).parts == plain.split(part).parts
+    training = joined.split("train")
+    assert sorted(training.all_files) == sorted(plain.split("train").files)
+    assert {len(files) for files in training.parts} == {10}
+    for files, label, device, location in zip(
+        training.parts, training.labels, training.devices, training.locations, strict=True
+    ):
+        for second, file in enumerate(files):
+            row = plain.files.index(file)
+            told = (plain.labels[row], plain.devices[row], plain.locations[row], Path(file).stem.split("-")[4])
+            assert told == (label, device, location, str(second))
+
+
+def test_segments_may_not_be_torn_by_a_list(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "tau2022")
+    training = open_source(f"tau2022:{root}", tmp_path, segments=True).clips.split("train")
+    whole = [(name,) for name in training.parts[0]]
+    write_table(tmp_path / "whole.csv", ["filename"], whole)
+    assert subset_from_list(training, tmp_path / "whole.csv").parts == training.parts[:1]
+    write_table(tmp_path / "torn.csv", ["filename"], whole[:4])
+    with pytest.raises(DataError, match="only some seconds of 1 segments"):
+        subset_from_list(training, tmp_path / "torn.csv")
+
+
+def test_sources_without_seconds_have_no_segments_to_join(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "tau2020")
+    with pytest.raises(DataError, match=r"data\.segments: no two training files"):
+        open_source(f"tau2020:{root}", tmp_path, segments=True)
