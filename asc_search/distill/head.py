@@ -57,10 +57,12 @@ def location_folds(clips: Clips, folds: int = FOLDS, seed: int = 0) -> np.ndarra
 
 
 def cross_fitted_logits(windows: Windows, classes: int, decay: float) -> np.ndarray:
-    """Logits (windows, classes) where each window's come from a head that never saw its location."""
+    """Logits (windows, classes) where each window's come from a head that never saw its location, a mixture's from one
+    that never saw its louder part's.
+    """
     labels = windows.clips.label_array()[windows.clip_of]
     fold = location_folds(windows.clips)[windows.clip_of]
-    values = np.asarray(windows.values)
+    values = windows.values[np.arange(len(windows))]
     logits = np.zeros((len(values), classes), np.float32)
     for held_out in np.unique(fold):
         taught = (fold != held_out) & windows.audible

@@ -28,18 +28,20 @@ from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
-from asc_search.train.predict import score_clips, window_logits
+from asc_search.train.mixtures import Mixtures
+from asc_search.train.predict import score_clips, window_features, window_logits
 from asc_search.train.responses import ALL_GENERATED, Responses
+from asc_search.train.targets import Lesson
 from asc_search.train.windows import Windows, save_array, transformed_windows, window_counts
 
-VERSION = 1  # raise when a teacher of the same declaration would give other logits
+VERSION = 2  # raise when a teacher of the same declaration would give other logits
 
 
 @dataclass(frozen=True)
 class Taught:
-    """A teacher's logits (training windows, classes) and its metrics on the validation clips."""
+    """What a teacher said of the training windows, and its metrics on the validation clips."""
 
-    logits: np.ndarray
+    lesson: Lesson
     validation: Metrics
 
 
@@ -53,29 +55,35 @@ def teach(
     seed: int,
     after_epoch: Callable[[TrainState], None],
     responses: Responses = ALL_GENERATED,
+    mixtures: Mixtures | None = None,
 ) -> Taught:
-    """Train (or load and fit) ``teacher`` on ``training``, run it once over its windows, keep the logits in ``folder``.
+    """Train (or load and fit) ``teacher`` on ``training``, run it once over its windows and ``mixtures`` of them, keep what
+    it says in ``folder``.
 
-    Done before with the same declaration, clips and seed: read back. The logits are of the students' windows; those of a
-    network with longer ones are what it says to its own window around each.
+    Done before with the same declaration, clips, mixtures and seed: read back. The lesson is about the students' windows;
+    that of a network with longer ones is what it says to its own window around each, and of a mixture what it says to
+    both, in their shares.
 
     Raises:
         WeightsError: a tagger's weights file is missing or not what it should be.
     """
-    name = _key(teacher, training, validation, frontend, recipe, seed, *([responses] if recipe.response_p else []))
-    logits_path, note_path = folder / "logits" / f"{name}.npy", folder / "logits" / f"{name}.json"
+    rest = [*([responses] if recipe.response_p else []), *([] if mixtures is None else [mixtures.digest])]
+    name = _key(teacher, training, validation, frontend, recipe, seed, *rest)
+    paths = [folder / "logits" / f"{name}.{what}.npy" for what in ("logits", "embedding")]
+    note_path = folder / "logits" / f"{name}.json"
     note = read_json(note_path)
-    if note is None or not logits_path.exists() or logits_path.stat().st_size != note["bytes"]:
+    if note is None or [path.stat().st_size if path.exists() else 0 for path in paths] != note["bytes"]:
         if isinstance(teacher, TaggerTeacher):
-            logits, metrics = _tagger(folder, teacher, training, validation, frontend.seconds)
+            lesson, metrics = _tagger(folder, teacher, training, validation, frontend.seconds, mixtures)
         else:
-            material = Material(folder, training, {}, responses)
-            logits, metrics = _network(material, name, teacher, validation, frontend, recipe, seed, after_epoch)
-        write_atomically(logits_path, lambda aside: save_array(aside, logits.astype(np.float16)))
-        size = logits_path.stat().st_size
-        note = {"teacher": teacher.name, "bytes": size, "validation": metrics.to_json()}
+            material = Material(folder, training, {}, responses, mixtures)
+            lesson, metrics = _network(material, name, teacher, validation, frontend, recipe, seed, after_epoch)
+        for path, values in zip(paths, (lesson.logits, lesson.embedding), strict=True):
+            write_atomically(path, lambda aside, values=values: save_array(aside, np.asarray(values, np.float16)))
+        sizes = [path.stat().st_size for path in paths]
+        note = {"teacher": teacher.name, "bytes": sizes, "validation": metrics.to_json()}
         write_json(note_path, note)
-    return Taught(np.load(logits_path), Metrics.from_json(note["validation"]))
+    return Taught(Lesson(*(np.load(path) for path in paths)), Metrics.from_json(note["validation"]))
 
 
 def check_weights(pool: Iterable[NetworkTeacher | TaggerTeacher]) -> None:
@@ -123,7 +131,7 @@ def _network(
     recipe: Training,
     seed: int,
     after_epoch: Callable[[TrainState], None],
-) -> tuple[np.ndarray, Metrics]:
+) -> tuple[Lesson, Metrics]:
     """A larger network of our own, trained with cross-entropy in the run.
 
     One that hears longer windows takes as many fewer of them from a clip, and where its training clips are segments it is
@@ -154,18 +162,37 @@ def _network(
         epochs=teacher.epochs,
         after_epoch=after_epoch,
     )
-    seen, held_out = (frontend_windows(folder, clips, own) for clips in (training, validation))
+    longer_windows = longer > 1
+    seen = frontend_windows(folder, training, own, None if longer_windows else material.mixtures)
+    held_out = frontend_windows(folder, validation, own)
     whole = standardising(state.standardise, state.network)
-    logits = window_logits(whole, seen.values, device())
-    if longer > 1:
+    lesson = Lesson(
+        window_logits(whole, seen.values, device()),
+        window_features(state.network, state.standardise, seen.values, device()),
+    )
+    if longer_windows:
         counts = window_counts(training, frontend.seconds)
-        logits = logits[around(counts, frontend.seconds, np.bincount(seen.clip_of), own.seconds)]
-    return logits, _measure(window_logits(whole, held_out.values, device()), held_out)
+        rows = around(counts, frontend.seconds, np.bincount(seen.clip_of), own.seconds)
+        lesson = Lesson(*(_with_mixed(values[rows], material.mixtures) for values in (lesson.logits, lesson.embedding)))
+    return lesson, _measure(window_logits(whole, held_out.values, device()), held_out)
+
+
+def _with_mixed(values: np.ndarray, mixtures: Mixtures | None) -> np.ndarray:
+    """``values`` (windows, width), followed by those of ``mixtures`` as if they were linear."""
+    if mixtures is None:
+        return values
+    share = mixtures.share[:, None]
+    return np.concatenate([values, share * values[mixtures.first] + (1 - share) * values[mixtures.second]])
 
 
 def _tagger(
-    folder: Path, teacher: TaggerTeacher, training: Clips, validation: Clips, seconds: float
-) -> tuple[np.ndarray, Metrics]:
+    folder: Path,
+    teacher: TaggerTeacher,
+    training: Clips,
+    validation: Clips,
+    seconds: float,
+    mixtures: Mixtures | None,
+) -> tuple[Lesson, Metrics]:
     """The AudioSet tagger with a linear head fitted on its frozen embeddings of the same windows."""
     tagger, front = load_tagger(teacher.weights), TaggerFrontEnd().to(device())
     tagger.network.to(device())
@@ -179,10 +206,13 @@ def _tagger(
             lambda samples: tagger.embed(front(samples.to(device()))),
             key,
             f"{teacher.name}: embeddings",
+            mixtures=added,
         )
-        for clips in (training, validation)
+        for clips, added in ((training, mixtures), (validation, None))
     )
     classes = len(training.classes)
+    embedding = seen.values[np.arange(len(seen))]
     labels = training.label_array()[seen.clip_of]
-    head = fit_head(seen.values[seen.audible], labels[seen.audible], classes, teacher.decay)
-    return cross_fitted_logits(seen, classes, teacher.decay), _measure(head(np.asarray(held_out.values)), held_out)
+    head = fit_head(embedding[seen.audible], labels[seen.audible], classes, teacher.decay)
+    lesson = Lesson(cross_fitted_logits(seen, classes, teacher.decay), embedding)
+    return lesson, _measure(head(np.asarray(held_out.values)), held_out)

@@ -16,14 +16,15 @@ from asc_search.nets.spec import LayerSpec, NetSpec
 
 
 class Network(nn.Sequential):
-    """The layers of a spec in order; the head may read the outputs of several blocks before it.
+    """The layers of a spec in order; the head reads the outputs of the last ``taps`` layers before it.
 
     (batch, channel, freq, time) -> logits (batch, classes).
     """
 
-    def __init__(self, layers: list[nn.Module], taps: int = 1) -> None:
+    def __init__(self, layers: list[nn.Module], taps: int = 1, pooled_width: int = 0) -> None:
         super().__init__(*layers)
         self.taps = taps
+        self.pooled_width = pooled_width
 
     def trunk(self, x: torch.Tensor) -> list[torch.Tensor]:
         """What the head reads: the outputs of the last ``taps`` layers before it."""
@@ -31,6 +32,10 @@ class Network(nn.Sequential):
         for layer in list(self)[:-1]:
             maps = [*maps[-(self.taps - 1) :], layer(maps[-1])] if self.taps > 1 else [layer(maps[-1])]
         return maps
+
+    def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """The means over frequency and time of what the head reads: (batch, ``pooled_width``)."""
+        return torch.cat([each.mean((2, 3)) for each in maps], dim=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self[-1](*self.trunk(x))
@@ -96,15 +101,15 @@ def build(spec: NetSpec) -> Network:
     Raises:
         NetworkError: as :func:`price`.
     """
-    modules, taps = [], 1
+    modules: list[nn.Module] = []
+    shapes: list[Shape] = []  # what the last layer reads
     for kind, layer, maps in walk(spec, Ledger(spec.input)):
-        shapes: list[Shape] = [one.shape for one in maps]
+        shapes = [one.shape for one in maps]
         try:
             modules.append(kind.build(layer, *shapes))
         except KeyError as error:
             raise _missing(len(modules), layer, error) from None
-        taps = len(maps)
-    network = Network(modules, taps)
+    network = Network(modules, len(shapes), sum(channels for channels, *_ in shapes))
     network.to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -101,14 +101,23 @@ class Training:
 
 @dataclass(frozen=True)
 class Distillation:
-    """Loss = ``weight`` * CE + (1 - ``weight``) * T^2 * KL(teacher || student), T = ``temperature``.
+    """How a network is taught; ``teachers`` is the drawn subset, empty for cross-entropy alone.
 
-    ``teachers`` is the drawn subset, taught by the mean of their logits; empty: cross-entropy alone.
+    ``reduction`` ``batchmean``: loss = ``weight`` * CE + (1 - ``weight``) * T^2 * KL(teachers || student), T =
+    ``temperature``; ``mean``: CE + ``strength`` * KL averaged over the classes too (``losses.distillation``). Several
+    teachers speak by the mean of their ``logits`` or of their ``probabilities`` (``average``). ``features`` is the weight of
+    predicting the teachers' embeddings from the student's pooled features, through a layer that is thrown away; 0 for
+    none. ``mixed`` is the share of an epoch's windows that are mixtures of two, which the teachers have heard as such.
     """
 
     teachers: tuple[str, ...] = ()
     temperature: float = 2.0
     weight: float = 0.5
+    reduction: str = "batchmean"
+    strength: float = 50.0
+    average: str = "logits"
+    features: float = 0.0
+    mixed: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,13 @@ PRUNING = {
 DISTILLATION = {
     "temperature": _number(_DISTIL.temperature, 0.1, 100, "temperature of the teachers' and the student's logits"),
     "weight": _number(_DISTIL.weight, 0, 1, "share of the loss that is cross-entropy with the labels"),
+    "reduction": _choice(
+        _DISTIL.reduction, ("batchmean", "mean"), "KL summed over the classes and weighed, or averaged and added"
+    ),
+    "strength": _number(_DISTIL.strength, 0, 1e4, "factor of the KL that is averaged (reduction: mean)"),
+    "average": _choice(_DISTIL.average, ("logits", "probabilities"), "what of several teachers is averaged"),
+    "features": _number(_DISTIL.features, 0, 1e3, "weight of predicting the teachers' embeddings, 0 for none"),
+    "mixed": _number(_DISTIL.mixed, 0, 1, "share of the windows that are mixtures of two, labelled by the teachers"),
 }
 
 WEIGHT_TYPE = Option("str", Candidate.weight_type, "type the weights are stored as", choices=WEIGHT_TYPES)

@@ -29,7 +29,6 @@ from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
-from asc_search.train.inputs import open_inputs
 from asc_search.train.metrics import Metrics
 from asc_search.train.model_file import Model, load_model, save_model
 
@@ -230,7 +229,5 @@ def retrain_all(
 
 def prepare(candidate: Candidate, material: Material, validation: Clips) -> None:
     """Make the windows a training and its evaluation read, so that trainings side by side do not each make them."""
-    open_inputs(
-        material.folder, material.training, candidate.frontend, candidate.training, material.responses, device()
-    )
+    material.inputs(candidate)
     frontend_windows(material.folder, validation, candidate.frontend)

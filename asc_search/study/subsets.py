@@ -15,7 +15,9 @@ from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material
 from asc_search.train.corrections import parallel_pairs
+from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.responses import GENERATED, Responses
+from asc_search.train.windows import open_cuts
 
 
 def teach_all(
@@ -30,9 +32,13 @@ def teach_all(
     """
     frontend = FrontEnd(**_constants(space, "frontend"))
     recipe = Training(**_constants(space, "training"))
-    logits, responses = {}, responses_of(space)
-    if any(p.name == "training.correction_p" and max(p.domain.corners) > 0 for p in space.parameters):
+    lessons, responses = {}, responses_of(space)
+    if _may_be(space, "training.correction_p"):
         parallel_pairs(training)  # before anything is trained
+    mixtures = None
+    if names and _may_be(space, "distillation.mixed"):
+        cuts = open_cuts(run.root / "features", training, frontend.rate_hz, frontend.seconds, frontend.channels)
+        mixtures = draw_mixtures(cuts.clip_of, cuts.audible, derived_seed(space.search.seed, "mixtures"))
     for name in names:
         teacher = space.pool[name]
         epochs = getattr(teacher, "epochs", 1)
@@ -48,12 +54,18 @@ def teach_all(
             seed,
             lambda state: stage.epoch(state.epoch),
             responses,
+            mixtures,
         )
-        logits[name] = taught.logits
+        lessons[name] = taught.lesson
         stage.end(
             f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)"
         )
-    return Material(run.root, training, logits, responses)
+    return Material(run.root, training, lessons, responses, mixtures)
+
+
+def _may_be(space: Space, name: str) -> bool:
+    """Whether the number ``name`` is above 0 anywhere in the space."""
+    return any(p.name == name and max(p.domain.corners) > 0 for p in space.parameters)
 
 
 def responses_of(space: Space) -> Responses:

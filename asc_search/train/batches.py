@@ -11,37 +11,65 @@ from asc_search.audio.augment import Mix, mixed
 from asc_search.space.candidate import Training
 from asc_search.train.inputs import Inputs
 from asc_search.train.losses import Batch
-from asc_search.train.windows import Windows
+from asc_search.train.targets import Targets
+from asc_search.train.windows import Cuts
 
 
-def epoch_rows(windows: Windows, crops_per_clip: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of one epoch in random order: ``crops_per_clip`` audible windows of each clip, spread over the clip."""
+def epoch_rows(windows: Cuts, crops_per_clip: int, rng: np.random.Generator, mixed_share: float = 0.0) -> np.ndarray:
+    """Rows of one epoch in random order: ``crops_per_clip`` audible windows of each clip, spread over the clip.
+
+    Each is replaced with probability ``mixed_share`` by a mixture that its clip is the louder part of.
+    """
     rows = np.flatnonzero(windows.audible)
     first = np.searchsorted(windows.clip_of[rows], np.arange(len(windows.clips)))
     count = np.diff(np.append(first, len(rows)))
     start, step = rng.integers(0, count), np.maximum(1, count // crops_per_clip)
     crops = [rows[first + (start + crop * step) % count] for crop in range(crops_per_clip)]
-    return rng.permutation(np.concatenate(crops))
+    chosen = rng.permutation(np.concatenate(crops))
+    if mixed_share > 0 and windows.mixtures is not None and len(windows.mixtures):
+        replaced = np.flatnonzero(rng.random(len(chosen)) < mixed_share)
+        clips = windows.clip_of[windows.unmixed :]  # in order
+        clip = windows.clip_of[chosen[replaced]]
+        begin, end = np.searchsorted(clips, clip), np.searchsorted(clips, clip, "right")
+        chosen[replaced] = windows.unmixed + begin + (rng.random(len(clip)) * (end - begin)).astype(np.int64)
+    return chosen
+
+
+def label_shares(windows: Cuts, rows: np.ndarray) -> np.ndarray:
+    """How much of windows ``rows`` is of which class, (rows, classes) float32: 1 of one, or a mixture's two shares."""
+    labels, mixtures = windows.clips.label_array(), windows.mixtures
+    shares = np.zeros((len(rows), len(windows.clips.classes)), np.float32)
+    every, which = np.arange(len(rows)), rows - windows.unmixed
+    mixed_rows = np.flatnonzero(which >= 0)
+    share = np.ones(len(rows), np.float32)
+    if mixtures is not None and len(mixed_rows):
+        which = which[mixed_rows]
+        share[mixed_rows] = mixtures.share[which]
+        second = labels[windows.clip_of[mixtures.second[which]]]
+        shares[mixed_rows, second] = 1 - mixtures.share[which]
+    np.add.at(shares, (every, labels[windows.clip_of[rows]]), share)
+    return shares
 
 
 def epoch_batches(
     inputs: Inputs,
-    teacher: np.ndarray | None,
+    targets: Targets | None,
     training: Training,
     seed: int,
     epoch: int,
     epochs: int,
     device: torch.device,
+    mixed_share: float = 0.0,
 ) -> Iterator[Batch]:
-    """The augmented batches of one epoch of ``epochs``; ``teacher`` (windows, classes) holds the subset's mean logits.
+    """The augmented batches of one epoch of ``epochs``; ``targets`` are what teachers said of the windows.
 
     A last batch of a single sample is dropped: BatchNorm cannot train on it.
     """
     rng = np.random.default_rng((seed, epoch))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     windows = inputs.windows
-    labels = windows.clips.label_array()[windows.clip_of]
-    rows = epoch_rows(windows, training.crops_per_clip, rng)
+    labels = windows.clips.label_array()
+    rows = epoch_rows(windows, training.crops_per_clip, rng, mixed_share)
     for start in range(0, len(rows), training.batch):
         chosen = rows[start : start + training.batch]
         if len(chosen) < 2:
@@ -49,12 +77,13 @@ def epoch_batches(
         x, mix = inputs.batch(chosen, epoch / epochs, generator, device)
         if mix is not None:
             mix = Mix(mix.lam.to(device), mix.order.to(device))
-        targets = None if teacher is None else torch.from_numpy(teacher[chosen].astype(np.float32)).to(device)
+        known = labels[windows.clip_of[chosen]] if windows.mixtures is None else label_shares(windows, chosen)
+        teacher, embedding = (None, None) if targets is None else targets.at(chosen, device)
         x = mixed(x, mix).contiguous(memory_format=torch.channels_last)
-        yield Batch(x, torch.from_numpy(labels[chosen]).to(device), targets, mix)
+        yield Batch(x, torch.from_numpy(known).to(device), teacher, mix, embedding)
 
 
-def batch_count(windows: Windows, training: Training) -> int:
+def batch_count(windows: Cuts, training: Training) -> int:
     """Batches an epoch has."""
     full, rest = divmod(len(windows.clips) * training.crops_per_clip, training.batch)
     return full + (rest > 1)

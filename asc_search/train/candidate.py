@@ -7,36 +7,38 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError
 from asc_search.space.candidate import Candidate
 from asc_search.train.batches import batch_count, epoch_batches
 from asc_search.train.fit import Recipe, TrainState, device, fit, restore, start
-from asc_search.train.inputs import open_inputs
+from asc_search.train.inputs import Inputs, open_inputs
 from asc_search.train.losses import distillation
+from asc_search.train.mixtures import Mixtures
 from asc_search.train.responses import ALL_GENERATED, Responses
+from asc_search.train.targets import Lesson, targets_of
 
 
 @dataclass(frozen=True)
 class Material:
-    """What every training of a run shares: clips to learn from, where features are kept, teachers' logits by name, and
-    device responses to hear the clips through.
+    """What every training of a run shares: clips to learn from, where features are kept, what teachers said by name, device
+    responses to hear the clips through, and mixtures of the clips' windows.
 
-    Logits are (windows, classes) arrays in the order of the training clips' windows.
+    Teachers spoke of the training clips' windows in order and, where there are mixtures, of those after them.
     """
 
     folder: Path
     training: Clips
-    teachers: Mapping[str, np.ndarray]
+    teachers: Mapping[str, Lesson]
     responses: Responses = ALL_GENERATED
+    mixtures: Mixtures | None = None
 
-    def subset_logits(self, names: tuple[str, ...]) -> np.ndarray | None:
-        """Mean logits (windows, classes) of a teacher subset; None for the empty one."""
-        if not names:
-            return None
-        return np.mean([self.teachers[name].astype(np.float32) for name in names], axis=0)
+    def inputs(self, candidate: Candidate) -> Inputs:
+        """What a training of ``candidate`` hears."""
+        plan = candidate.distillation
+        mixtures = self.mixtures if plan.teachers and plan.mixed > 0 else None
+        where = (self.folder, self.training, candidate.frontend, candidate.training)
+        return open_inputs(*where, self.responses, device(), mixtures)
 
 
 def train_candidate(
@@ -55,21 +57,21 @@ def train_candidate(
     Raises:
         DivergedError: the loss is not finite or has exploded.
     """
-    training = candidate.training
-    inputs = open_inputs(material.folder, material.training, candidate.frontend, training, material.responses, device())
-    recipe = Recipe(training, epochs, batch_count(inputs.windows, training))
+    training, plan = candidate.training, candidate.distillation
+    inputs = material.inputs(candidate)
+    targets = targets_of(material.teachers, plan)
+    if targets is not None and len(targets) < len(inputs.windows):
+        raise AscSearchError(
+            f"teachers heard {len(targets)} windows, the student {len(inputs.windows)}; please report this"
+        )
+    predicted = 0 if targets is None else targets.predicted
+    recipe = Recipe(training, epochs, batch_count(inputs.windows, training), predicted)
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     state.standardise = inputs.standardise
-    teacher = material.subset_logits(candidate.distillation.teachers)
-    if teacher is not None and len(teacher) != len(inputs.windows):
-        raise AscSearchError(
-            f"teachers heard {len(teacher)} windows, the student {len(inputs.windows)}; please report this"
-        )
-    plan = candidate.distillation
     return fit(
         state,
-        lambda epoch: epoch_batches(inputs, teacher, training, seed, epoch, epochs, device()),
-        partial(distillation, temperature=plan.temperature, weight=plan.weight, smoothing=training.label_smoothing),
+        lambda epoch: epoch_batches(inputs, targets, training, seed, epoch, epochs, device(), plan.mixed),
+        partial(distillation, plan=plan, smoothing=training.label_smoothing),
         recipe,
         epochs if until is None else until,
         save_to=checkpoint,

@@ -32,7 +32,8 @@ class Corrections:
 
     def apply(self, x: torch.Tensor, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
         """Bare log-mels ``x`` (batch, channels, mels, time) of windows ``rows``, some of them as another device has them."""
-        eligible = torch.from_numpy(self.eligible[rows])
+        window = rows < len(self.eligible)  # mixtures come after
+        eligible = torch.from_numpy(window & self.eligible[np.where(window, rows, 0)])
         return correct_spectrum(x, self.bank, generator, self.probability, eligible)
 
 

@@ -11,31 +11,31 @@ from torch import nn
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.frontends import front_end
 from asc_search.data.clips import Clips
+from asc_search.train.mixtures import Mixtures
 from asc_search.train.windows import (
     StoredWaves,
     Windows,
     open_cuts,
     stored_audio,
-    stored_waves,
     transformed_windows,
     with_values,
 )
 
 
-def frontend_windows(folder: Path, clips: Clips, frontend: FrontEnd) -> Windows:
-    """Windows of ``clips`` through ``frontend``, each ``frontend.shape``: log-mels are kept under ``folder``/features.
+def frontend_windows(folder: Path, clips: Clips, frontend: FrontEnd, mixtures: Mixtures | None = None) -> Windows:
+    """Windows of ``clips``, and ``mixtures`` of them, through ``frontend``, each ``frontend.shape``.
 
-    Raw waveforms are cut from the store and made ready when they are asked for.
+    Log-mels are kept under ``folder``/features. Raw waveforms are cut from the store and made ready when they are asked for.
     """
     features, made = folder / "features", front_end(frontend)
     where = (features, clips, frontend.rate_hz)
     if frontend.kind == "raw":
-        cuts = open_cuts(*where, frontend.seconds, frontend.channels)
-        waves = stored_waves(stored_audio(*where, frontend.channels), cuts, frontend.samples)
+        cuts = open_cuts(*where, frontend.seconds, frontend.channels).with_mixtures(mixtures)
+        waves = StoredWaves(stored_audio(*where, frontend.channels), cuts, frontend.samples)
         return with_values(cuts, Heard(waves, made))
     label = f"features {frontend.mels} mels, hop {frontend.hop}"
     key = {"transform": "frontend", **frontend.to_json()}
-    return transformed_windows(*where, frontend.seconds, made, key, label, frontend.channels)
+    return transformed_windows(*where, frontend.seconds, made, key, label, frontend.channels, mixtures)
 
 
 @dataclass(frozen=True)

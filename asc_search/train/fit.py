@@ -24,7 +24,7 @@ from asc_search.train.losses import Batch
 from asc_search.train.optimizers import make_optimizer
 from asc_search.train.schedules import schedule_of
 
-Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
+Loss = Callable[..., torch.Tensor]  # (logits, batch), where ``Recipe.predicted`` also (predicted=embedding) -> loss
 Batches = Callable[[int], Iterable[Batch]]  # epoch -> its batches
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,11 +34,16 @@ LOOK_EVERY = 50  # steps between two looks at the losses on CUDA, where each loo
 
 @dataclass(frozen=True)
 class Recipe:
-    """How ``fit`` trains: ``training`` without its augmentations, over ``epochs`` of ``steps_per_epoch`` batches."""
+    """How ``fit`` trains: ``training`` without its augmentations, over ``epochs`` of ``steps_per_epoch`` batches.
+
+    ``predicted`` is the width of an embedding that a linear layer beside the network predicts from its pooled features
+    (``Network.pooled``) for the loss; 0 for none. The layer is trained and thrown away.
+    """
 
     training: Training
     epochs: int
     steps_per_epoch: int
+    predicted: int = 0
 
 
 @dataclass
@@ -58,7 +63,8 @@ class TrainState:
     optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False)
-    equipped: nn.Sequential | None = field(init=False, default=None)  # the network the three above belong to
+    regressor: nn.Linear | None = field(init=False)
+    equipped: nn.Sequential | None = field(init=False, default=None)  # the network the four above belong to
 
 
 def device() -> torch.device:
@@ -89,6 +95,8 @@ def restore(path: Path, recipe: Recipe) -> TrainState | None:
     state.epoch = saved.note["epoch"]
     state.network.load_state_dict(saved.network)
     state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": saved.optimizer})
+    if state.regressor is not None:
+        state.regressor.load_state_dict(saved.regressor)
     for parameter, moments in state.optimizer.state.items():
         for name, value in moments.items():
             if value.dim() > 0:  # files hold contiguous tensors; fused steps want the parameter's own layout
@@ -136,14 +144,14 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = training.lr * schedule(min(1.0, progress))
                 with _forward_in(training.precision, on):
-                    logits = network(batch.x)
-                value = loss(logits.float(), batch)
+                    logits, told = _outputs(network, state.regressor, batch.x)
+                value = loss(logits.float(), batch, **told)
                 watch.add(value)
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(value).backward()
                 if training.grad_clip > 0:
                     scaler.unscale_(optimizer)
-                    nn.utils.clip_grad_norm_(network.parameters(), training.grad_clip)
+                    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], training.grad_clip)
                 scaler.step(optimizer)
                 scaler.update()
                 if average is not None:
@@ -165,12 +173,30 @@ def _equip(state: TrainState, recipe: Recipe) -> None:
         known = ", ".join(PRECISIONS)
         raise AscSearchError(f"training.precision: {training.precision!r} is not known; use one of {known}")
     schedule_of(training)
-    state.optimizer = make_optimizer(
-        state.network, training.lr, training.weight_decay, training.optimizer, training.momentum
-    )
+    state.regressor = _regressor(state, recipe.predicted) if recipe.predicted else None
+    trained = state.network if state.regressor is None else nn.ModuleList([state.network, state.regressor])
+    state.optimizer = make_optimizer(trained, training.lr, training.weight_decay, training.optimizer, training.momentum)
     state.scaler = torch.amp.GradScaler("cuda", enabled=cuda and training.precision == "fp16")
     state.average = Average(state.network, training.ema_decay) if training.ema_decay > 0 else None
     state.equipped = state.network
+
+
+def _regressor(state: TrainState, width: int) -> nn.Linear:
+    """The layer that predicts an embedding of ``width``, initialised from the state's seed."""
+    on = next(state.network.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(state.seed)
+        return nn.Linear(state.network.pooled_width, width).to(on)
+
+
+def _outputs(
+    network: nn.Module, regressor: nn.Linear | None, x: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The network's logits, and what else the loss gets: the embedding predicted from its features, float32."""
+    if regressor is None:
+        return network(x), {}
+    maps = network.trunk(x)
+    return network[-1](*maps), {"predicted": regressor(network.pooled(maps)).float()}
 
 
 def _save(path: Path, state: TrainState) -> None:
@@ -183,7 +209,8 @@ def _save(path: Path, state: TrainState) -> None:
         "averaged": 0 if average is None else average.updates,
     }
     aside = {} if average is None else average.aside
-    checkpoint.save(path, state.network.state_dict(), aside, state.optimizer, note)
+    regressor = {} if state.regressor is None else state.regressor.state_dict()
+    checkpoint.save(path, state.network.state_dict(), aside, regressor, state.optimizer, note)
 
 
 def _forward_in(precision: str, on: torch.device) -> torch.autocast:

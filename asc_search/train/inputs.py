@@ -7,6 +7,7 @@ batch, on the device the network trains on. Evaluation has no part in this: it r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,13 @@ from asc_search.train.band_path import BandPath, open_band_path
 from asc_search.train.corrections import Corrections, open_corrections
 from asc_search.train.derived import bare
 from asc_search.train.features import frontend_windows
+from asc_search.train.mixtures import Mixtures
 from asc_search.train.resident import resident_audio
 from asc_search.train.responses import Responses
 from asc_search.train.statistics import training_statistics
-from asc_search.train.windows import Windows, open_cuts, stored_waves, with_values
+from asc_search.train.windows import StoredWaves, Windows, open_cuts, with_values
 
+MOST_KEPT = 8e9  # bytes of mixtures' features on disk; beyond, they are made anew in every batch
 BANKS, BANKS_SEED = 32, 0  # of jittered mel filters; CP-JKU draws new ones each batch
 
 
@@ -90,9 +93,17 @@ class Inputs:
 
 
 def open_inputs(
-    folder: Path, clips: Clips, frontend: FrontEnd, training: Training, responses: Responses, device: torch.device
+    folder: Path,
+    clips: Clips,
+    frontend: FrontEnd,
+    training: Training,
+    responses: Responses,
+    device: torch.device,
+    mixtures: Mixtures | None = None,
 ) -> Inputs:
     """The inputs of a training on ``clips`` by the recipe ``training``; audio and features are kept under ``folder``.
+
+    After the windows come ``mixtures`` of them. Their features are kept too where that takes less than ``MOST_KEPT``.
 
     Raises:
         DataError: the responses cannot be used, or spectrum correction has no parallel recordings.
@@ -106,12 +117,13 @@ def open_inputs(
         or (training.gain_db > 0 and training.gain_p > 0)
         or jitter
     )
+    many = mixtures is not None and 2 * len(mixtures) * math.prod(frontend.shape) > MOST_KEPT
     bank = responses.at(frontend.rate_hz) if training.response_p > 0 else None
     eligible = responses.eligible(clips)
     path = None
-    if bank is not None and not waved and not others and _may_be_fast(training):
+    if bank is not None and mixtures is None and not waved and not others and _may_be_fast(training):
         path = open_band_path(folder, clips, frontend, bank, eligible, training.response_p, device)
-    on_waves = waved or others or (bank is not None and path is None)
+    on_waves = waved or others or many or (bank is not None and path is None)
     corrections = None
     if training.correction_p > 0 and not waved:
         corrections = open_corrections(folder, clips, frontend, training.correction_p, device)
@@ -119,12 +131,12 @@ def open_inputs(
     kept = frontend if path is None and corrections is None else bare(frontend)
     waves = None
     if not on_waves:
-        windows = frontend_windows(folder, clips, kept)
+        windows = frontend_windows(folder, clips, kept, mixtures)
     else:
         audio = (folder / "features", clips, frontend.rate_hz)
-        cuts = open_cuts(*audio, frontend.seconds, frontend.channels)
+        cuts = open_cuts(*audio, frontend.seconds, frontend.channels).with_mixtures(mixtures)
         store = resident_audio(*audio, frontend.channels, device)
-        windows = with_values(cuts, stored_waves(store, cuts, frontend.samples))
+        windows = with_values(cuts, StoredWaves(store, cuts, frontend.samples))
         front = _jittered(frontend, training) if jitter else front_end(bare(frontend))
         heard = None if bank is None else bank.to(device)
         waves = Waves(_wave_augment(training), heard, eligible[windows.clip_of], front.to(device))

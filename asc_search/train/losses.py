@@ -1,4 +1,4 @@
-"""Losses: cross-entropy on (mixed) labels, and distillation from cached teacher logits."""
+"""Losses: cross-entropy on (mixed) labels, and distillation from what teachers said of the same windows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import torch
 from torch.nn import functional
 
 from asc_search.audio.augment import Mix, mixed
+from asc_search.space.candidate import Distillation
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A training batch: ``x`` (batch, 1, freq, time), ``labels`` (batch,), teachers' mean logits (batch, classes) or None.
+    """A training batch: ``x`` (batch, 1, freq, time), ``labels`` (batch,) or distributions (batch, classes).
 
-    ``mix`` says how inputs were mixed; targets are mixed the same way.
+    ``teacher``: logits (batch, teachers, classes), or None; ``embedding``: the teachers' embeddings (batch, width) that the
+    student's features are to predict, or None. ``mix`` says how inputs were mixed; targets are mixed the same way.
     """
 
     x: torch.Tensor
     labels: torch.Tensor
     teacher: torch.Tensor | None
     mix: Mix | None
+    embedding: torch.Tensor | None = None
 
 
 def cross_entropy(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) -> torch.Tensor:
@@ -28,24 +31,48 @@ def cross_entropy(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) ->
 
     ``smoothing`` is the share of each label spread evenly over all classes (Szegedy et al. 2016, section 7).
     """
-    onehot = functional.one_hot(batch.labels, logits.shape[1]).to(logits.dtype)
-    target = (1 - smoothing) * onehot + smoothing / logits.shape[1]
+    labels = batch.labels
+    known = functional.one_hot(labels, logits.shape[1]) if labels.dim() == 1 else labels
+    target = (1 - smoothing) * known.to(logits.dtype) + smoothing / logits.shape[1]
     return -(mixed(target, batch.mix) * functional.log_softmax(logits, 1)).sum(1).mean()
 
 
-def distillation(
-    logits: torch.Tensor, batch: Batch, temperature: float, weight: float, smoothing: float = 0.0
-) -> torch.Tensor:
-    """``weight`` * CE + (1 - ``weight``) * T^2 * KL(teacher || student), averaged over the batch.
+def divergence(logits: torch.Tensor, target: torch.Tensor, temperature: float, reduction: str) -> torch.Tensor:
+    """KL(``target`` || softmax(``logits`` / T)) of (batch, classes), without a factor T^2.
 
-    Both distributions are softened by T = ``temperature`` (Hinton et al. 2015, section 2; CP-JKU 2023 uses T = 2,
-    weight = 0.02). A mixed input's target is the mixture of its parents' softened distributions. ``smoothing`` concerns
-    the hard labels of CE only: the teacher's distribution is soft already and says more than an even spread would.
+    ``reduction`` ``batchmean`` sums over the classes and averages over the batch: the divergence by its definition.
+    ``mean`` averages over both, which is that divided by the number of classes: what published code with PyTorch's default
+    computes (GZHU 2023).
+    """
+    each = functional.kl_div(functional.log_softmax(logits / temperature, 1), target, reduction="none")
+    return each.mean() if reduction == "mean" else each.sum(1).mean()
+
+
+def distillation(
+    logits: torch.Tensor,
+    batch: Batch,
+    plan: Distillation,
+    smoothing: float = 0.0,
+    predicted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Cross-entropy and the divergence from the teachers' softened distribution, averaged over the batch.
+
+    ``plan.reduction`` ``batchmean``: ``weight`` * CE + (1 - ``weight``) * T^2 * KL (Hinton et al. 2015, section 2; CP-JKU
+    2023 uses T = 2, weight = 0.02). ``mean``: CE + ``strength`` * KL, no T^2 (GZHU 2023 and CP-JKU 2022: 50).
+    Several teachers speak by the mean of their distributions. A mixed input's target is the mixture of its parents'.
+    ``smoothing`` concerns the hard labels of CE only: the teacher's distribution is soft already and says more than an
+    even spread would. With ``predicted`` (batch, width), ``plan.features`` times its mean squared distance from the
+    teachers' embedding is added (FitNets, Romero et al. 2015, on the pooled features).
     """
     hard = cross_entropy(logits, batch, smoothing)
     if batch.teacher is None:
         return hard
-    target = mixed(functional.softmax(batch.teacher / temperature, 1), batch.mix)
-    student = functional.log_softmax(logits / temperature, 1)
-    soft = functional.kl_div(student, target, reduction="batchmean")
-    return weight * hard + (1 - weight) * temperature**2 * soft
+    target = mixed(functional.softmax(batch.teacher / plan.temperature, 2).mean(1), batch.mix)
+    soft = divergence(logits, target, plan.temperature, plan.reduction)
+    if plan.reduction == "mean":
+        loss = hard + plan.strength * soft
+    else:
+        loss = plan.weight * hard + (1 - plan.weight) * plan.temperature**2 * soft
+    if predicted is None or batch.embedding is None:
+        return loss
+    return loss + plan.features * functional.mse_loss(predicted, mixed(batch.embedding, batch.mix))

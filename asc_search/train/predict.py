@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from asc_search.audio.standardise import Standardise
+from asc_search.nets.network import Network
 from asc_search.train.windows import Values, Windows
 
 BATCH = 256
@@ -22,6 +24,22 @@ def window_logits(
     for start in range(0, len(rows), BATCH):
         x = torch.from_numpy(values[rows[start : start + BATCH]].astype(np.float32)).to(device)
         parts.append(network(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def window_features(
+    network: Network, standardise: Standardise | None, values: Values, device: torch.device
+) -> np.ndarray:
+    """What the head of ``network`` reads of all windows, pooled: (windows, width) float32, in evaluation mode."""
+    network.eval()
+    parts = []
+    for start in range(0, len(values), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(values)))
+        x = torch.from_numpy(values[rows].astype(np.float32)).to(device)
+        x = x if standardise is None else standardise(x)
+        maps = network.trunk(x.contiguous(memory_format=torch.channels_last))
+        parts.append(network.pooled(maps).float().cpu().numpy())
     return np.concatenate(parts)
 
 

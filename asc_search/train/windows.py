@@ -22,6 +22,7 @@ from asc_search.data.store import DeviceStore, Store, open_store
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
+from asc_search.train.mixtures import Mixtures
 
 VERSION = 3  # raise when the values written for the same key change
 OVERLAP = 2  # windows start every 1/OVERLAP of their length
@@ -36,7 +37,8 @@ class Cuts:
     """Where the windows of ``clips`` lie: ``clip_of`` (windows,) the row of each one's clip, ``index`` its number in it.
 
     ``audible`` (windows,) marks the windows within ``AUDIBLE_DB`` of their clip's loudest, the ones to learn from;
-    ``scored`` those of them that do not overlap (or the loudest, if none), whose mean is a clip's score.
+    ``scored`` those of them that do not overlap (or the loudest, if none), whose mean is a clip's score. After them come
+    the ``mixtures`` if there are any, in the place of their first window, neither audible nor scored.
     """
 
     clips: Clips
@@ -44,9 +46,24 @@ class Cuts:
     index: np.ndarray
     audible: np.ndarray
     scored: np.ndarray
+    mixtures: Mixtures | None
 
     def __len__(self) -> int:
         return len(self.clip_of)
+
+    @property
+    def unmixed(self) -> int:
+        """Windows before the mixtures."""
+        return len(self) - (0 if self.mixtures is None else len(self.mixtures))
+
+    def with_mixtures(self, mixtures: Mixtures | None) -> Cuts:
+        """These windows followed by ``mixtures`` of them."""
+        if mixtures is None:
+            return self
+        clip_of, index = (np.concatenate([each, each[mixtures.first]]) for each in (self.clip_of, self.index))
+        none = np.zeros(len(mixtures), bool)
+        audible, scored = (np.concatenate([each, none]) for each in (self.audible, self.scored))
+        return Cuts(self.clips, clip_of, index, audible, scored, mixtures)
 
 
 class Values(Protocol):
@@ -65,25 +82,48 @@ class Windows(Cuts):
 
 
 @dataclass(frozen=True)
+class Joined:
+    """The rows of two arrays as those of one."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        rows = np.arange(len(self))[rows]
+        out = np.empty((len(rows), *self.first.shape[1:]), self.first.dtype)
+        later = rows >= len(self.first)
+        out[~later] = self.first[rows[~later]]
+        out[later] = self.second[rows[later] - len(self.first)]
+        return out
+
+
+@dataclass(frozen=True)
 class StoredWaves:
-    """Waveforms of windows of ``length`` samples, cut from ``store`` when asked for; no second copy is kept."""
+    """Waveforms of ``cuts``, ``length`` samples each, cut from ``store`` when asked for; no second copy is kept."""
 
     store: Store | DeviceStore
-    clip_of: np.ndarray
-    starts: np.ndarray
+    cuts: Cuts
     length: int
 
     def __len__(self) -> int:
-        return len(self.clip_of)
+        return len(self.cuts)
 
     def __getitem__(self, rows: np.ndarray) -> torch.Tensor:
         """Windows ``rows``, float32 (n, samples), of several channels (n, channels, samples), on the store's device."""
-        return self.store.waves(self.clip_of[rows], self.starts[rows], self.length)
+        waves = self._cut(rows)
+        which = rows - self.cuts.unmixed
+        mixed = np.flatnonzero(which >= 0)
+        if self.cuts.mixtures is not None and len(mixed):
+            second = self._cut(self.cuts.mixtures.second[which[mixed]])
+            at = torch.from_numpy(mixed).to(waves.device)
+            waves[at] = self.cuts.mixtures.waves(which[mixed], waves[at], second)
+        return waves
 
-
-def stored_waves(store: Store | DeviceStore, cuts: Cuts, length: int) -> StoredWaves:
-    """The waveforms of ``cuts``, ``length`` samples each."""
-    return StoredWaves(store, cuts.clip_of, starts_of(cuts.index, length), length)
+    def _cut(self, rows: np.ndarray) -> torch.Tensor:
+        return self.store.waves(self.cuts.clip_of[rows], starts_of(self.cuts.index[rows], self.length), self.length)
 
 
 def starts_of(index: np.ndarray, length: int) -> np.ndarray:
@@ -122,14 +162,16 @@ def open_cuts(folder: Path, clips: Clips, rate_hz: int, seconds: float, channels
     known = read_json(note)
     if known is None or not _complete(path, known["bytes"]):
         counts = window_counts(clips, seconds)
-        store = stored_audio(folder, clips, rate_hz, channels)
-        level_db = _levels(_batches(store, counts, round(rate_hz * seconds)), sum(counts))
+        every = np.ones(sum(counts), bool)
+        cuts = Cuts(clips, *numbered(counts), every, every, None)
+        waves = StoredWaves(stored_audio(folder, clips, rate_hz, channels), cuts, round(rate_hz * seconds))
+        level_db = _levels(_batches(waves, 0), len(waves))
         write_atomically(path, lambda aside: save_array(aside, level_db))
         known = {**identity, "bytes": path.stat().st_size, "counts": counts}
         write_json(note, known)
     clip_of, index = numbered(known["counts"])
     audible, scored = heard(np.load(path), clip_of, index)
-    return Cuts(clips, clip_of, index, audible, scored)
+    return Cuts(clips, clip_of, index, audible, scored, None)
 
 
 def transformed_windows(
@@ -141,28 +183,38 @@ def transformed_windows(
     key: dict,
     label: str,
     channels: int = 1,
+    mixtures: Mixtures | None = None,
 ) -> Windows:
-    """All windows of ``clips`` through ``transform``, computed once and memory-mapped from ``folder`` afterwards.
+    """All windows of ``clips``, and ``mixtures`` of them, through ``transform``, computed once and memory-mapped from
+    ``folder`` afterwards.
 
     ``key`` describes the transform; together with the clips' content it names the files. Unfinished files are made again.
     """
     cuts = open_cuts(folder, clips, rate_hz, seconds, channels)
     identity = {**key, "clips": clips.digest(), "rate_hz": rate_hz, "seconds": seconds, "version": VERSION}
-    name = _named(identity)
-    path, note = folder / f"{name}.npy", folder / f"{name}.json"
-    known = read_json(note)
-    if known is None or not _complete(path, known["bytes"]):
-        store = stored_audio(folder, clips, rate_hz, channels)
-        counts = np.bincount(cuts.clip_of, minlength=len(clips))
-        batches = _batches(store, counts, round(rate_hz * seconds))
-        write_atomically(path, lambda aside: _fill(aside, batches, transform, len(cuts), label))
-        write_json(note, {**identity, "bytes": path.stat().st_size})
-    return with_values(cuts, np.load(path, mmap_mode="r"))
+
+    def kept(cuts: Cuts, begin: int, identity: dict, label: str) -> np.ndarray:
+        name = _named(identity)
+        path, note = folder / f"{name}.npy", folder / f"{name}.json"
+        known = read_json(note)
+        if known is None or not _complete(path, known["bytes"]):
+            waves = StoredWaves(stored_audio(folder, clips, rate_hz, channels), cuts, round(rate_hz * seconds))
+            batches = _batches(waves, begin)
+            write_atomically(path, lambda aside: _fill(aside, batches, transform, len(cuts) - begin, label))
+            write_json(note, {**identity, "bytes": path.stat().st_size})
+        return np.load(path, mmap_mode="r")
+
+    plain = kept(cuts, 0, identity, label)
+    if mixtures is None or not len(mixtures):
+        return with_values(cuts, plain)
+    both = cuts.with_mixtures(mixtures)
+    added = kept(both, len(cuts), {**identity, "mixtures": mixtures.digest}, f"{label}: mixtures")
+    return with_values(both, Joined(plain, added))
 
 
 def with_values(cuts: Cuts, values: Values) -> Windows:
     """``cuts`` and what is heard of them."""
-    return Windows(cuts.clips, cuts.clip_of, cuts.index, cuts.audible, cuts.scored, values)
+    return Windows(cuts.clips, cuts.clip_of, cuts.index, cuts.audible, cuts.scored, cuts.mixtures, values)
 
 
 def _named(identity: dict) -> str:
@@ -195,13 +247,10 @@ def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple
     return audible, scored | (unscored & (level_db == loudest[clip_of]))
 
 
-def _batches(store: Store, counts: Sequence[int], length: int) -> Iterator[torch.Tensor]:
-    """Batches of windows (batch, samples) or (batch, channels, samples) float32 in clip order."""
-    clip_of, index = numbered(counts)
-    starts = starts_of(index, length)
-    for begin in range(0, len(clip_of), BATCH):
-        part = slice(begin, begin + BATCH)
-        yield store.waves(clip_of[part], starts[part], length)
+def _batches(waves: StoredWaves, begin: int) -> Iterator[torch.Tensor]:
+    """Batches of windows (batch, samples) or (batch, channels, samples) float32 in order, from row ``begin`` on."""
+    for start in range(begin, len(waves), BATCH):
+        yield waves[np.arange(start, min(start + BATCH, len(waves)))]
 
 
 def _levels(batches: Iterator[torch.Tensor], total: int) -> np.ndarray:

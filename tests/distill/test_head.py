@@ -23,7 +23,7 @@ def some_windows(clips: int = 60, classes: int = 3) -> Windows:
     values = rng.normal(size=(clips, 8)) + 0.7 * np.eye(8)[np.asarray(labels)]
     every = np.ones(clips, bool)
     number = np.arange(clips)
-    return Windows(table, number, np.zeros_like(number), every, every, values.astype(np.float32))
+    return Windows(table, number, np.zeros_like(number), every, every, None, values.astype(np.float32))
 
 
 def test_head_is_the_logistic_regression_of_scikit_learn() -> None:

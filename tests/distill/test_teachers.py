@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from support import SHARED
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.source import open_source
 from asc_search.distill.teachers import teach
-from asc_search.errors import WeightsError
+from asc_search.errors import AscSearchError, WeightsError
 from asc_search.space.candidate import Training
 from asc_search.space.space import NetworkTeacher, TaggerTeacher
+from asc_search.train.mixtures import draw_mixtures
+from asc_search.train.windows import open_cuts
 
 FRONTEND = FrontEnd(mels=32, hop=2000, window=2048, n_fft=2048)
 TEACHER = NetworkTeacher("one", "cp", 8, 1.5, 2.0, (2, 2), 2, 5e-3)
@@ -34,18 +38,59 @@ def test_a_network_teacher_is_trained_once_and_then_read(tmp_path: Path, demo_fo
     first, training = teach_it(tmp_path, demo_folder, TEACHER, epochs)
     again, _ = teach_it(tmp_path, demo_folder, TEACHER, epochs)
     assert epochs == [1, 2]
-    assert first.logits.shape == (len(training), 10) and first.logits.dtype == np.float16
-    np.testing.assert_array_equal(first.logits, again.logits)
+    assert first.lesson.logits.shape == (len(training), 10) and first.lesson.logits.dtype == np.float16
+    assert len(first.lesson.embedding) == len(training)
+    np.testing.assert_array_equal(first.lesson.logits, again.lesson.logits)
+    np.testing.assert_array_equal(first.lesson.embedding, again.lesson.embedding)
     assert first.validation == again.validation
     teach_it(tmp_path, demo_folder, replace(TEACHER, lr=4e-3), epochs)
     assert epochs == [1, 2, 1, 2], "another declaration is another teacher"
 
 
-def test_a_damaged_logit_file_is_made_again(tmp_path: Path, demo_folder: Path) -> None:
+@pytest.mark.parametrize("what", ["logits", "embedding"])
+def test_a_damaged_file_is_made_again(tmp_path: Path, demo_folder: Path, what: str) -> None:
     first, _ = teach_it(tmp_path, demo_folder, TEACHER, [])
-    path = next((tmp_path / "logits").glob("*.npy"))
+    path = next((tmp_path / "logits").glob(f"*.{what}.npy"))
     path.write_bytes(path.read_bytes()[:100])
-    np.testing.assert_array_equal(teach_it(tmp_path, demo_folder, TEACHER, [])[0].logits, first.logits)
+    again = teach_it(tmp_path, demo_folder, TEACHER, [])[0]
+    np.testing.assert_array_equal(again.lesson.logits, first.lesson.logits)
+    np.testing.assert_array_equal(again.lesson.embedding, first.lesson.embedding)
+
+
+def test_no_teacher_hears_a_test_clip(tmp_path: Path, demo_folder: Path) -> None:
+    poisoned = shutil.copytree(demo_folder, tmp_path / "poisoned")
+    first, _ = teach_it(tmp_path / "one", demo_folder, TEACHER, [])
+    clips = open_source(f"folder:{poisoned}", tmp_path / "two", validation_fraction=0.34).clips
+    test = clips.split("test")
+    assert len(test)
+    for file in test.files:
+        (poisoned / file).write_bytes(b"not audio: reading it is an error")
+    training, validation = clips.split("train"), clips.split("validation")
+    taught = teach(
+        tmp_path / "two",
+        TEACHER,
+        training,
+        validation,
+        FRONTEND,
+        Training(batch=16, freq_mask=4),
+        0,
+        lambda state: None,
+    )
+    np.testing.assert_array_equal(taught.lesson.logits, first.lesson.logits)
+    with pytest.raises((AscSearchError, soundfile.LibsndfileError)):  # poison does work
+        teach(tmp_path / "two", TEACHER, test, validation, FRONTEND, Training(batch=16), 0, lambda state: None)
+
+
+def test_mixtures_follow_the_windows_in_a_lesson(tmp_path: Path, demo_folder: Path) -> None:
+    clips = open_source(f"folder:{demo_folder}", tmp_path, validation_fraction=0.34).clips
+    training, validation = clips.split("train"), clips.split("validation")
+    cuts = open_cuts(tmp_path / "features", training, FRONTEND.rate_hz, FRONTEND.seconds)
+    mixtures = draw_mixtures(cuts.clip_of, cuts.audible, 0, per_window=2)
+    recipe = Training(batch=16, freq_mask=4)
+    parts = (tmp_path, TEACHER, training, validation, FRONTEND, recipe, 0, lambda state: None)
+    plain, both = teach(*parts), teach(*parts, mixtures=mixtures)
+    assert len(both.lesson.logits) == len(cuts) + len(mixtures) == len(both.lesson.embedding)
+    np.testing.assert_array_equal(both.lesson.logits[: len(cuts)], plain.lesson.logits)
 
 
 def test_missing_tagger_weights_are_named(tmp_path: Path, demo_folder: Path) -> None:
@@ -59,5 +104,5 @@ def test_the_real_tagger_teaches_the_demo_scenes(tmp_path: Path, demo_folder: Pa
     if not weights.exists():
         pytest.skip("the tagger's weights are not beside the checkout (../shared/data/weights)")
     taught, training = teach_it(tmp_path, demo_folder, TaggerTeacher("tagger", weights, weights.name, 1e-3), [])
-    honest = (taught.logits.argmax(1) == training.label_array()).mean()
+    honest = (taught.lesson.logits.argmax(1) == training.label_array()).mean()
     assert honest > 0.3, "frozen AudioSet embeddings know scenes far better than chance (0.1)"

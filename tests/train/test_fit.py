@@ -16,7 +16,7 @@ from asc_search.errors import AscSearchError, DivergedError
 from asc_search.nets.blocks import family
 from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec
-from asc_search.space.candidate import Candidate, Pruning, Training
+from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.study.objective import pruning_hook
 from asc_search.train import checkpoint
 from asc_search.train.fit import LOOK_EVERY, Recipe, TrainState, _Watch, fit, restore, start
@@ -48,12 +48,24 @@ def mixed_batches(epoch: int) -> list[Batch]:
     result = []
     for batch in batches(epoch):
         mix = draw_mix(len(batch.x), 0.3, generator)
-        result.append(Batch(mixed(batch.x, mix), batch.labels, torch.randn(16, 3, generator=generator), mix))
+        result.append(Batch(mixed(batch.x, mix), batch.labels, torch.randn(16, 1, 3, generator=generator), mix))
     return result
 
 
 def distilled(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    return distillation(logits, batch, temperature=2.0, weight=0.3, smoothing=0.1)
+    return distillation(logits, batch, Distillation(temperature=2.0, weight=0.3), 0.1)
+
+
+def embedded_batches(epoch: int) -> list[Batch]:
+    """Batches with an embedding to predict: a linear function of the class."""
+    directions = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    return [
+        replace(batch, teacher=torch.zeros(16, 1, 3), embedding=directions[batch.labels]) for batch in batches(epoch)
+    ]
+
+
+def predicting(logits: torch.Tensor, batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
+    return distillation(logits, batch, Distillation(features=2.0), predicted=predicted)
 
 
 def with_dropout() -> NetSpec:
@@ -64,6 +76,8 @@ def with_dropout() -> NetSpec:
 def everything(state: TrainState) -> dict[str, torch.Tensor]:
     """All tensors a training goes on from."""
     tensors = dict(state.network.state_dict())
+    if state.regressor is not None:
+        tensors |= {f"regressor.{name}": value for name, value in state.regressor.state_dict().items()}
     if state.average is not None:
         tensors |= {f"aside.{name}": value for name, value in state.average.aside.items()}
     for index, moments in state.optimizer.state_dict()["state"].items():
@@ -291,3 +305,30 @@ def test_a_candidate_written_before_these_fields_reads_as_it_was() -> None:
     old = {key: getattr(Training(), key) for key in ("lr", "weight_decay", "batch", "warmup", "mixup_alpha")}
     data = {**Candidate(FrontEnd(), SPEC).to_json(), "training": old}
     assert Candidate.from_json(data).training == Training()
+
+
+def test_features_learn_to_predict_an_embedding_through_a_layer_that_stays_aside(tmp_path: Path) -> None:
+    plan = replace(recipe(12), predicted=5)
+    path = tmp_path / "c.safetensors"
+    state = fit(start(SPEC, plan, 0), embedded_batches, predicting, plan, 3, save_to=path)
+    whole = fit(start(SPEC, plan, 0), embedded_batches, predicting, plan, 12)
+    assert state.regressor is not None
+    resumed = restore(path, plan)
+    assert resumed is not None
+    assert_equal(fit(resumed, embedded_batches, predicting, plan, 12), whole)
+    network = whole.network.eval()
+    assert not any("regressor" in name for name in network.state_dict())
+    batch = embedded_batches(99)[0]
+    with torch.no_grad():
+        maps = network.trunk(batch.x)
+        means = torch.cat([each.mean((2, 3)) for each in maps], 1)
+        left = (whole.regressor(means) - batch.embedding).square().mean()
+    assert left < 0.5 * batch.embedding.square().mean(), "better than predicting nothing"
+
+
+def test_a_pruned_network_gets_a_regressor_of_its_own_width() -> None:
+    plan = replace(recipe(3), predicted=5)
+    candidate = Candidate(FrontEnd(), SPEC, pruning=Pruning(0.5, 0.3))
+    state = fit(start(SPEC, plan, 0), embedded_batches, predicting, plan, 3, before_epoch=pruning_hook(candidate, 3))
+    assert state.spec == candidate.deployed
+    assert state.regressor.in_features == candidate.deployed.layers[-2].out
