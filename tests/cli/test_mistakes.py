@@ -114,3 +114,12 @@ def test_help_names_every_command() -> None:
     done = asc_search("--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("run", "export", "complexity"))
+
+
+def test_mono_audio_for_binaural_networks(tmp_path: Path, demo_folder: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(TINY_SPACE.replace("frontend: {", "frontend: {channels: 2, "))
+    said = " ".join(refused("run", space, "--data", f"folder:{demo_folder}", "--out", tmp_path / "run").split())
+    assert "cannot be heard with 2 channels" in said
+    assert ".wav: has one channel, frontend.channels asks for 2" in said
+    assert "frontend.channels: 1" in said

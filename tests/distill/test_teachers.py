@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 from support import SHARED
+from tau_trees import make_tree
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.source import open_source
 from asc_search.distill.teachers import teach
 from asc_search.errors import AscSearchError, WeightsError
-from asc_search.space.candidate import Training
+from asc_search.nets.plan import mobile
+from asc_search.space.candidate import Candidate, Distillation, Training
 from asc_search.space.space import NetworkTeacher, TaggerTeacher
+from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.windows import open_cuts
 
@@ -106,3 +109,31 @@ def test_the_real_tagger_teaches_the_demo_scenes(tmp_path: Path, demo_folder: Pa
     taught, training = teach_it(tmp_path, demo_folder, TaggerTeacher("tagger", weights, weights.name, 1e-3), [])
     honest = (taught.lesson.logits.argmax(1) == training.label_array()).mean()
     assert honest > 0.3, "frozen AudioSet embeddings know scenes far better than chance (0.1)"
+
+
+def test_a_teacher_of_longer_windows_teaches_the_students_windows_in_them(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, "tau2022")
+    clips = open_source(f"tau2022:{root}", tmp_path, segments=True).clips
+    training, validation = clips.split("train"), clips.split("validation")
+    students = FrontEnd(rate_hz=4_000, window=256, hop=200, n_fft=256, mels=16)
+    teacher = replace(TEACHER, frontend=(("seconds", 10.0),))
+    recipe = Training(batch=8, freq_mask=2, crops_per_clip=10)
+    taught = teach(tmp_path / "run", teacher, training, validation, students, recipe, 0, lambda state: None)
+    assert taught.lesson.logits.shape == (19 * len(training), 2)
+    by_clip = taught.lesson.logits.reshape(len(training), 19, 2)
+    assert (by_clip == by_clip[:, :1]).all(), "one window of the teacher holds all of a segment"
+    assert len(np.unique(by_clip[:, 0], axis=0)) > len(training) // 2
+    material = Material(tmp_path / "run", training, {"one": taught.lesson})
+    candidate = Candidate(
+        students,
+        mobile("cp", students.shape, 2, 8, 1.5, 2.0, (2, 2)),
+        training=replace(recipe, gain_db=3.0, batch=16),
+        distillation=Distillation(("one",)),
+    )
+    state = train_candidate(candidate, material, tmp_path / "checkpoint.safetensors", seed=0, epochs=1)
+    assert state.epoch == 1
+
+
+def test_a_teacher_of_longer_windows_teaches_repeated_short_clips(tmp_path: Path, demo_folder: Path) -> None:
+    taught, training = teach_it(tmp_path, demo_folder, replace(TEACHER, frontend=(("seconds", 2.0),)), [])
+    assert taught.lesson.logits.shape == (len(training), 10)

@@ -22,9 +22,10 @@ COUNT = 400
 
 
 def spaces() -> dict[str, Space]:
-    """All spaces there are, a tiny one, and the one over every family."""
+    """All spaces there are, a tiny one, the same with one ear or two, and the one over every family."""
     files = {path.stem: load(path) for path in sorted(SPACES.glob("*.yaml"))}
-    return {**files, "tiny": loads(TINY_SPACE), "mixed": mixed_space()}
+    ears = TINY_SPACE.replace("frontend: {", "frontend: {channels: {choice: [1, 2]}, ")
+    return {**files, "tiny": loads(TINY_SPACE), "ears": loads(ears), "mixed": mixed_space()}
 
 
 @pytest.mark.parametrize("name", list(spaces()))

@@ -355,3 +355,19 @@ def test_front_ends_that_teachers_or_the_fft_cannot_have(front: str, said: str) 
     with pytest.raises(SpaceError) as caught:
         loads(NETWORK + f"frontend:\n  {front}\n", "s.yaml")
     assert said in str(caught.value)
+
+
+def test_a_teacher_hears_no_less_than_the_students() -> None:
+    teacher = POOL + "      frontend: {seconds: 0.5}\n"
+    text = NETWORK + teacher.replace("{kind: network, family: cp}\n", "\n      kind: network\n      family: cp\n")
+    assert "s.yaml:12: distillation.pool.wide.frontend.seconds: 0.5 s is shorter" in only(text)
+    assert "students' windows of 2 s" in only(text.replace("0.5", "1") + "frontend: {seconds: 2}\n")
+    space = loads(text.replace("0.5", "10"))
+    assert space.pool["wide"].frontend == (("seconds", 10.0),)
+
+
+def test_channels_and_segments_are_keys() -> None:
+    space = loads(NETWORK + "frontend: {channels: 2}\ndata: {source: 'tau2022:x', segments: true}\n")
+    assert space.constants["frontend.channels"] == 2 and space.data.segments is True
+    assert "frontend.channels: 3 is not allowed" in only(NETWORK + "frontend: {channels: 3}\n")
+    assert "data.segments" in only(NETWORK + "data: {segments: 10}\n")

@@ -145,7 +145,7 @@ def test_one_lambda_mixes_a_whole_batch(clips: Clips, folder: Path) -> None:
 
 
 def test_jitter_moves_the_filters_of_a_batch_and_leaves_their_middle_to_evaluation(clips: Clips, folder: Path) -> None:
-    waves = torch.from_numpy(frontend_windows(folder, clips, RAW).values[np.arange(COUNT)][:, 0, 0])
+    waves = torch.from_numpy(frontend_windows(folder, clips, RAW).values[np.arange(8)][:, 0, 0])
     inputs = opened(folder, clips, jitter_fmin_hz=10, jitter_fmax_hz=1000)
     batches = [inputs.batch(np.arange(8), 0.0, torch.Generator().manual_seed(seed), CPU)[0] for seed in range(6)]
     source = torch.Generator().manual_seed(0)
