@@ -24,7 +24,7 @@ from asc_search.train.inputs import Inputs, open_inputs
 NETWORK = """
 network: {stem: cp, base: 8, stages: [{family: cp, depth: 1}]}
 """
-# What the reports and their code have (DCASE 2023 Task 1; 2024 for GZHU).
+# What the reports of DCASE 2023 Task 1 and their code have.
 GZHU = """
 frontend: {rate_hz: 32000, window: 2048, hop: 1024, n_fft: 2048, mels: 256, mel_scale: slaney, mel_norm: slaney,
            log: log10, log_floor: 1.0e-10}
