@@ -36,7 +36,8 @@ class Training:
       ``shift_s`` seconds, silence entering; gain within ``gain_db``.
     * On mel filters: the lower edge raised by less than ``jitter_fmin_hz``, the upper one moved by up to half of
       ``jitter_fmax_hz`` (CP-JKU: 1 and 1000); the front end itself is the middle, which is evaluated and exported.
-    * On log-mels: spectrum correction (SCUT: 12/13), with ``correction_p``, of device a's windows to other devices.
+    * On log-mels: spectrum correction of device a's windows to other devices with ``correction_p``, with
+      ``correction_per_batch`` of all of a batch to the same recording or of none (SCUT, 12/13).
     * On the input: one band of up to ``freq_mask`` mel bands; ``time_stripes`` of up to ``time_mask`` frames and
       ``freq_stripes`` of up to ``freq_width`` mel bands, each way with ``stripes_p``, of silence or with ``fill_mean`` of
       the window's mean (the same where the front end standardises); Freq-MixStyle with ``mixstyle_p`` for a batch and
@@ -86,6 +87,7 @@ class Training:
     jitter_fmin_hz: int = 0
     jitter_fmax_hz: int = 0
     correction_p: float = 0.0
+    correction_per_batch: bool = False
     optimizer: str = "adamw"
     momentum: float = 0.9
     schedule: str = "cosine"

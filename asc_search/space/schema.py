@@ -115,6 +115,7 @@ TRAINING = {
     "jitter_fmin_hz": _number(_TRAIN.jitter_fmin_hz, 0, 1000, "lower edge of the mel filters raised by less than this"),
     "jitter_fmax_hz": _number(_TRAIN.jitter_fmax_hz, 0, 20_000, "range of the upper edge around fmax_hz, 0 for none"),
     "correction_p": _number(_TRAIN.correction_p, 0, 1, "probability of correcting device a's windows to other devices"),
+    "correction_per_batch": Option("bool", _TRAIN.correction_per_batch, "one correction, or none, for a whole batch"),
     "optimizer": _choice(_TRAIN.optimizer, OPTIMIZERS, "optimiser"),
     "momentum": _number(_TRAIN.momentum, 0, 0.999, "momentum of sgd"),
     "schedule": _choice(

@@ -28,19 +28,20 @@ class Corrections:
 
     bank: torch.Tensor
     probability: float
+    per_batch: bool
     eligible: np.ndarray
 
     def apply(self, x: torch.Tensor, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
         """Bare log-mels ``x`` (batch, channels, mels, time) of windows ``rows``, some of them as another device has them."""
         window = rows < len(self.eligible)  # mixtures come after
         eligible = torch.from_numpy(window & self.eligible[np.where(window, rows, 0)])
-        return correct_spectrum(x, self.bank, generator, self.probability, eligible)
+        return correct_spectrum(x, self.bank, generator, self.probability, eligible, self.per_batch)
 
 
 def open_corrections(
-    folder: Path, training: Clips, frontend: FrontEnd, probability: float, device: torch.device
+    folder: Path, training: Clips, frontend: FrontEnd, probability: float, per_batch: bool, device: torch.device
 ) -> Corrections:
-    """The corrections that ``training`` gives, kept under ``folder``.
+    """The corrections that ``training`` gives, kept under ``folder``; ``per_batch``: one for a batch, or none.
 
     Raises:
         DataError: it has no parallel recordings of the reference device.
@@ -50,10 +51,11 @@ def open_corrections(
     if not path.exists():
         pairs = _window_pairs(windows, parallel_pairs(training))
         known = np.ones(len(windows.clip_of), bool)
-        bank = correction_bank(windows.values, pairs, known, frontend)
-        write_atomically(path, lambda aside: save_array(aside, bank.numpy()))
+        made = correction_bank(windows.values, pairs, known, frontend).numpy()
+        write_atomically(path, lambda aside: save_array(aside, made))
     devices = np.array(training.devices)
-    return Corrections(torch.from_numpy(np.load(path)).to(device), probability, (devices == REFERENCE)[windows.clip_of])
+    bank = torch.from_numpy(np.load(path)).to(device)
+    return Corrections(bank, probability, per_batch, (devices == REFERENCE)[windows.clip_of])
 
 
 def parallel_pairs(training: Clips) -> np.ndarray:

@@ -126,7 +126,8 @@ def open_inputs(
     on_waves = waved or others or many or (bank is not None and path is None)
     corrections = None
     if training.correction_p > 0 and not waved:
-        corrections = open_corrections(folder, clips, frontend, training.correction_p, device)
+        probability, per_batch = training.correction_p, training.correction_per_batch
+        corrections = open_corrections(folder, clips, frontend, probability, per_batch, device)
     statistics = training_statistics(folder, clips, frontend)
     kept = frontend if path is None and corrections is None else bare(frontend)
     waves = None

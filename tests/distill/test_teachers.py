@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +28,12 @@ FRONTEND = FrontEnd(mels=32, hop=2000, window=2048, n_fft=2048)
 TEACHER = NetworkTeacher("one", "cp", 8, 1.5, 2.0, (2, 2), 2, 5e-3)
 
 
-def teach_it(folder: Path, demo: Path, teacher: NetworkTeacher | TaggerTeacher, epochs: list[int]):  # type: ignore[no-untyped-def]
+def teach_it(  # type: ignore[no-untyped-def]
+    folder: Path, demo: Path, teacher: NetworkTeacher | TaggerTeacher, epochs: list[int], **keys: float
+):
     clips = open_source(f"folder:{demo}", folder, validation_fraction=0.34).clips
     training, validation = clips.split("train"), clips.split("validation")
-    recipe = Training(batch=16, freq_mask=4)
+    recipe = Training(batch=16, freq_mask=4, **keys)
     return teach(
         folder, teacher, training, validation, FRONTEND, recipe, 0, lambda state: epochs.append(state.epoch)
     ), training
@@ -48,6 +51,14 @@ def test_a_network_teacher_is_trained_once_and_then_read(tmp_path: Path, demo_fo
     assert first.validation == again.validation
     teach_it(tmp_path, demo_folder, replace(TEACHER, lr=4e-3), epochs)
     assert epochs == [1, 2, 1, 2], "another declaration is another teacher"
+
+
+def test_a_teacher_on_another_rate_makes_room_for_the_jitter_of_the_recipe(tmp_path: Path, demo_folder: Path) -> None:
+    half = replace(TEACHER, frontend=(("rate_hz", 16_000), ("hop", 1000), ("fmax_hz", 0.0)))
+    taught, _ = teach_it(tmp_path, demo_folder, half, [], jitter_fmax_hz=1000)
+    assert np.isfinite(taught.lesson.logits).all()
+    made = [json.loads(path.read_text()) for path in (tmp_path / "features").glob("*.json")]
+    assert {one["fmax_hz"] for one in made if one.get("kind") == "logmel"} == {7_500.0}, "evaluated in the middle"
 
 
 @pytest.mark.parametrize("what", ["logits", "embedding"])

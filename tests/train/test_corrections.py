@@ -29,9 +29,10 @@ PAIRS = ((0, 1), (0, 2), (3, 4))
 def parallel_clips(folder: Path) -> Clips:
     """Seconds of noise on devices a, b and s1, of which the last two are for validation."""
     rng, files = np.random.default_rng(0), tuple(f"park-rowanby-{name}.wav" for name in NAMES)
-    for name in files:
-        write_wav(folder / name, (0.1 * rng.standard_normal(16_000)).astype(np.float32), 16_000)
     devices = tuple(name.rpartition("-")[2] for name in NAMES)
+    for name, device in zip(files, devices, strict=True):
+        level = {"a": 0.1, "b": 0.05, "s1": 0.2}[device]
+        write_wav(folder / name, (level * rng.standard_normal(16_000)).astype(np.float32), 16_000)
     places = tuple(f"rowanby-{name[0]}" for name in NAMES)
     splits = ("train",) * 6 + ("validation",) * 2
     return Clips(folder, ("park",), files, (0,) * 8, devices, places, splits)
@@ -86,6 +87,17 @@ def test_it_comes_before_deltas_and_standardisation_and_has_its_probability(tmp_
     moved = (got - plain).abs().amax((2, 3, 4)) > 0.1
     assert not moved[:, [1, 2, 4]].any() and 0.3 < moved[:, [0, 3, 5]].float().mean() < 0.7
     torch.testing.assert_close(got.mean((3, 4)), torch.zeros(40, 6, 2), atol=1e-3, rtol=0)
+
+
+def test_a_batch_may_share_one_correction(tmp_path: Path) -> None:
+    clips = parallel_clips(tmp_path)
+    inputs = opened(tmp_path / "kept", clips, correction_per_batch=True, correction_p=0.7)
+    plain, kinds = log_mels(clips)[:6], set()
+    for seed in range(20):
+        added = (heard(inputs, seed) - plain)[[0, 3, 5], 0].mean(2)
+        assert (added - added[:1]).abs().max() < 1e-2
+        kinds.add(round(added[0, 0].item(), 1))
+    assert len(kinds) > 2 and 0 in kinds
 
 
 def test_a_poisoned_validation_clip_changes_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from asc_search.train.inputs import Inputs, open_inputs
 NETWORK = """
 network: {stem: cp, base: 8, stages: [{family: cp, depth: 1}]}
 """
-# What the reports and their code have (DCASE 2023 Task 1; 2024 for GZHU).
+# What the reports of DCASE 2023 Task 1 and their code have.
 GZHU = """
 frontend: {rate_hz: 32000, window: 2048, hop: 1024, n_fft: 2048, mels: 256, mel_scale: slaney, mel_norm: slaney,
            log: log10, log_floor: 1.0e-10}
@@ -47,6 +47,7 @@ frontend: {rate_hz: 44100, window: 4096, hop: 1024, n_fft: 4096, mels: 256, mel_
 training:
   batch: 4
   correction_p: 0.9230769       # 12 of 13
+  correction_per_batch: true
   roll_s: 0
   freq_mask: 0
   mixstyle_p: 0
@@ -118,6 +119,7 @@ def test_their_strengths_can_be_searched() -> None:
 frontend: {fmax_hz: 15000, standardise: {choice: [none, sample, frequency, global]}}
 training:
   correction_p: {float: [0, 1]}
+  correction_per_batch: {choice: [true, false]}
   jitter_fmin_hz: {choice: [0, 10]}
   jitter_fmax_hz: {int: [0, 2000], step: 500}
   freq_stripes: {int: [0, 3]}
@@ -135,7 +137,7 @@ training:
 """
     )
     space = loads(text)
-    assert len(space.varying) == 16
+    assert len(space.varying) == 17
     drawn = [candidate for candidate, _ in points(space, 0, 60)]
     assert {one.frontend.standardise for one in drawn} == {"none", "sample", "frequency", "global"}
     for key in (parameter.name.rpartition(".")[2] for parameter in space.varying[1:]):

@@ -153,8 +153,8 @@ def test_a_network_teacher_hears_through_them_too(clips: Clips, tmp_path: Path) 
     network.load_state_dict(saved.network)
     x = values(tmp_path, training)
     by_hand = (x - x.mean((0, 3), keepdims=True)) / x.std((0, 3), keepdims=True)
-    np.testing.assert_allclose(taught.logits, window_logits(network, by_hand, CPU), atol=1e-3)
-    assert np.abs(taught.logits - window_logits(network, x, CPU)).max() > 1e-2
+    np.testing.assert_allclose(taught.lesson.logits, window_logits(network, by_hand, CPU), atol=1e-3)
+    assert np.abs(taught.lesson.logits - window_logits(network, x, CPU)).max() > 1e-2
 
 
 def test_a_training_with_every_key_resumes_to_the_same_weights(clips: Clips, tmp_path: Path) -> None:
