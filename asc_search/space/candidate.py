@@ -109,7 +109,8 @@ class Distillation:
     ``temperature``; ``mean``: CE + ``strength`` * KL averaged over the classes too (``losses.distillation``). Several
     teachers speak by the mean of their ``logits`` or of their ``probabilities`` (``average``). ``features`` is the weight of
     predicting the teachers' embeddings from the student's pooled features, through a layer that is thrown away; 0 for
-    none. ``mixed`` is the share of an epoch's windows that are mixtures of two, which the teachers have heard as such.
+    none. ``mixed`` is the share of an epoch's windows that are mixtures of two, which the teachers have heard as such and
+    whose label is that of both, in their shares.
     """
 
     teachers: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ def teach_all(
     if _may_be(space, "training.correction_p"):
         parallel_pairs(training)  # before anything is trained
     mixtures = None
-    if names and _may_be(space, "distillation.mixed"):
+    if _may_be(space, "distillation.mixed"):
         cuts = open_cuts(run.root / "features", training, frontend.rate_hz, frontend.seconds, frontend.channels)
         mixtures = draw_mixtures(cuts.clip_of, cuts.audible, derived_seed(space.search.seed, "mixtures"))
     for name in names:

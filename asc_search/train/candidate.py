@@ -36,7 +36,7 @@ class Material:
     def inputs(self, candidate: Candidate) -> Inputs:
         """What a training of ``candidate`` hears."""
         plan = candidate.distillation
-        mixtures = self.mixtures if plan.teachers and plan.mixed > 0 else None
+        mixtures = self.mixtures if plan.mixed > 0 else None
         where = (self.folder, self.training, candidate.frontend, candidate.training)
         return open_inputs(*where, self.responses, device(), mixtures)
 
