@@ -243,6 +243,18 @@ def train(
 
 
 @bench_app.command()
+def distill(
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What cached distillation costs a training, against running the teacher on every batch."""
+    from asc_search.bench.distill import bench_distill
+
+    _use_threads(threads)
+    _tell(bench_distill(), as_json)
+
+
+@bench_app.command()
 def accuracy(
     source: Annotated[str, typer.Argument(help="Recordings to learn and to be tested on: folder:PATH, tau2022:PATH.")],
     work: Annotated[Path, typer.Option(help="Folder for windows and results; goes on where it was stopped.")],

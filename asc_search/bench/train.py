@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 
 from asc_search.audio.frontend_spec import FrontEnd
@@ -17,8 +15,8 @@ from asc_search.audio.logmel import LogMel
 from asc_search.audio.torchaudio_shim import torchaudio
 from asc_search.bench.bars import Bar, at_least, report
 from asc_search.bench.plain import PlainPipeline
+from asc_search.bench.timing import noise_clips, seconds
 from asc_search.bench.together import measure_together
-from asc_search.data.audio_io import write_wav
 from asc_search.data.clips import Clips
 from asc_search.nets.network import price
 from asc_search.nets.systems import system
@@ -31,7 +29,7 @@ from asc_search.train.losses import Batch, cross_entropy
 from asc_search.train.responses import ALL_GENERATED
 
 DESIGN = "dcase2024-baseline"
-CLIPS, RATE_HZ, CLASSES = 1024, 44_100, 10
+CLIPS = 1024
 RECIPE = Training(batch=256, roll_s=0.1, freq_mask=48, mixstyle_p=0.4)  # the baseline's own
 EPOCHS = 30  # of the training that decoding is spread over: the default of a full one
 REPEATS = 5
@@ -43,12 +41,12 @@ def bench_train() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, bar() as progress:
         task = progress.add_task("training both ways", total=REPEATS)
         folder = Path(name)
-        clips = _clips(folder)
-        plain = PlainPipeline(clips, system(DESIGN)(), FrontEnd(), RECIPE, device())
+        clips = noise_clips(folder, CLIPS)
+        plain = PlainPipeline(clips, system(DESIGN)(), FrontEnd(), RECIPE, device(), EPOCHS)
         plain.epoch()  # starts threads, fills the page cache
         ratios, shares, speeds = [], [], []
         for repeat in range(REPEATS):
-            slow = _seconds(plain.epoch)
+            slow = seconds(plain.epoch)
             made, epoch, step = _ours(folder / f"run{repeat}", clips)
             ours = EPOCHS * CLIPS / (made + EPOCHS * epoch)
             ratios.append(ours / (CLIPS / slow))
@@ -84,24 +82,6 @@ def bench_train() -> dict[str, Any]:
     return report("train", ran, bars)
 
 
-def _clips(folder: Path) -> Clips:
-    """One-second clips of noise at 44.1 kHz, as the TAU sets have them."""
-    rng = np.random.default_rng(0)
-    for index in range(CLIPS):
-        write_wav(folder / f"{index}.wav", 0.1 * rng.standard_normal(RATE_HZ).astype(np.float32), RATE_HZ)
-    files, labels = tuple(f"{index}.wav" for index in range(CLIPS)), tuple(i % CLASSES for i in range(CLIPS))
-    blank = ("",) * CLIPS
-    return Clips(folder, tuple(map(str, range(CLASSES))), files, labels, blank, blank, ("train",) * CLIPS)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    run()
-    if device().type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
-
-
 def _ours(folder: Path, clips: Clips) -> tuple[float, float, float]:
     """Seconds for decoding and features, for an epoch, and for the network steps of an epoch alone."""
     begin = time.perf_counter()
@@ -114,9 +94,9 @@ def _ours(folder: Path, clips: Clips) -> tuple[float, float, float]:
         return epoch_batches(inputs, None, RECIPE, 0, epoch, 3, device())
 
     fit(state, batches, cross_entropy, recipe, 1)  # first steps choose algorithms
-    epoch = _seconds(lambda: fit(state, batches, cross_entropy, recipe, 2))
+    epoch = seconds(lambda: fit(state, batches, cross_entropy, recipe, 2))
     ready = list(batches(2))
-    step = _seconds(lambda: fit(state, lambda _: ready, cross_entropy, recipe, 3))
+    step = seconds(lambda: fit(state, lambda _: ready, cross_entropy, recipe, 3))
     return made, epoch, step
 
 
@@ -135,7 +115,7 @@ def _front_ends() -> tuple[float, float]:
 
     with torch.inference_mode():
         difference = float((plain().unsqueeze(1) - ours(samples)).abs().max())
-        ratios = [_seconds(plain) / _seconds(lambda: ours(samples)) for _ in range(REPEATS)]
+        ratios = [seconds(plain) / seconds(lambda: ours(samples)) for _ in range(REPEATS)]
     return median(ratios), round(difference, 5)
 
 
@@ -163,18 +143,18 @@ def _dispatch_s() -> float:
     def step() -> None:
         fit(state, lambda _: [batch], cross_entropy, recipe, state.epoch + 1)
 
-    return median(_seconds(step) for _ in range(REPEATS))
+    return median(seconds(step) for _ in range(REPEATS))
 
 
 def _matmul_flops() -> float:
     """Floating-point operations a second of a large product."""
     a = torch.randn(1024, 1024, device=device())
     a @ a
-    return 2 * 1024**3 / median(_seconds(lambda: a @ a) for _ in range(REPEATS))
+    return 2 * 1024**3 / median(seconds(lambda: a @ a) for _ in range(REPEATS))
 
 
 def _copy_bytes() -> float:
     """Bytes read and written a second by a copy."""
     a = torch.zeros(2**26, device=device())
     b = torch.empty_like(a)
-    return 2 * 4 * 2**26 / median(_seconds(lambda: b.copy_(a)) for _ in range(REPEATS))
+    return 2 * 4 * 2**26 / median(seconds(lambda: b.copy_(a)) for _ in range(REPEATS))
