@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import torch
@@ -18,12 +19,14 @@ def resident_audio(
 ) -> Store | DeviceStore:
     """The store of ``clips`` (beside ``folder``): on the GPU that ``device`` is, else in memory, else memory-mapped.
 
-    It is held until another is asked for; the amount is said before it is taken.
+    It is held until another is asked for; the amount is said before it is taken. In a process beside others it stays mapped.
     """
     store = stored_audio(folder, clips, rate_hz, channels)
     key = (store.folder, device)
     if key not in _HELD:
         _HELD.clear()  # before the next is taken, so that its memory counts as free
         on_device = store.to_device(device) if device.type == "cuda" else None
-        _HELD[key] = on_device or store.resident()
+        # Trainings side by side share the pages of the map; each with a copy of its own might not fit.
+        alone = multiprocessing.parent_process() is None
+        _HELD[key] = on_device or (store.resident() if alone else store)
     return _HELD[key]
