@@ -14,6 +14,7 @@ def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mappin
     stripes = training.stripes_p > 0
     augmentations = {
         "mixup": training.mixup_alpha > 0,
+        "waveform mixing": candidate.distillation.mixed > 0,
         "freq-mixstyle": training.mixstyle_p > 0,
         "time rolling": training.roll_s > 0 and training.roll_p > 0,
         "time shifting": training.shift_s > 0 and training.shift_p > 0,

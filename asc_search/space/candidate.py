@@ -158,6 +158,8 @@ class Candidate:
         pruned = f", {self.pruning.ratio:.0%} of channels pruned" if self.pruning.ratio else ""
         plan = self.distillation
         taught = f"T {plan.temperature:.2g}, weight {plan.weight:.2g}" if plan.teachers else "no teacher"
+        taught += f", features {plan.features:.2g}" if plan.teachers and plan.features else ""
+        taught += f", {plan.mixed:.0%} mixtures" if plan.mixed else ""
         return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned}; {taught}"
 
     def to_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.export.describe import describe
 from asc_search.export.profile import PROFILES
 from asc_search.nets.plan import mobile
-from asc_search.space.candidate import Candidate, Training
+from asc_search.space.candidate import Candidate, Distillation, Training
 
 NONE = {"roll_s": 0.0, "freq_mask": 0, "mixstyle_p": 0.0}
 
@@ -32,3 +32,12 @@ def test_augmentations_are_named(keys: dict[str, float], said: str | None) -> No
     frontend = FrontEnd()
     candidate = Candidate(frontend, mobile("cp", frontend.shape, 10, 8, 1.5, 2.0), training=Training(**NONE | keys))
     assert describe(candidate, False, PROFILES["dcase2024"])["data_augmentation"] == said
+
+
+def test_mixtures_of_waveforms_are_named_with_and_without_teachers() -> None:
+    frontend = FrontEnd()
+    network, quiet = mobile("cp", frontend.shape, 10, 8, 1.5, 2.0), Training(**NONE)
+    for teachers in ((), ("one",)):
+        plan = Distillation(teachers, mixed=0.5)
+        candidate = Candidate(frontend, network, training=quiet, distillation=plan)
+        assert describe(candidate, False, PROFILES["dcase2024"])["data_augmentation"] == "waveform mixing"
