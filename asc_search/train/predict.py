@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from asc_search.train.clip_scores import clip_probabilities
 from asc_search.train.windows import Windows
 
 BATCH = 256
@@ -23,15 +24,6 @@ def window_logits(
         x = torch.from_numpy(values[rows[start : start + BATCH]].astype(np.float32)).to(device)
         parts.append(network(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
     return np.concatenate(parts)
-
-
-def clip_probabilities(logits: np.ndarray, clip_of: np.ndarray, clips: int) -> np.ndarray:
-    """Softmax of window logits (windows, classes) averaged over each clip's windows: (clips, classes) float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    probabilities = shifted / shifted.sum(1, keepdims=True)
-    total = np.zeros((clips, logits.shape[1]))
-    np.add.at(total, clip_of, probabilities)
-    return total / np.bincount(clip_of, minlength=clips)[:, None]
 
 
 def score_clips(logits: np.ndarray, windows: Windows) -> np.ndarray:

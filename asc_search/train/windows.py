@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,13 @@ import soundfile
 import torch
 
 from asc_search.data.clips import Clips
-from asc_search.data.store import Store, open_store
+from asc_search.data.store import open_store
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
+from asc_search.train.clip_scores import OVERLAP, heard, level_db, window_count
 
 VERSION = 3  # raise when the values written for the same key change
-OVERLAP = 2  # windows start every 1/OVERLAP of their length
-AUDIBLE_DB = 40.0  # padding and dead silence say nothing of the label (Piczak 2015 leaves them out, too)
 BATCH = 64
 
 Transform = Callable[[torch.Tensor], torch.Tensor]  # (batch, samples) -> (batch, ...)
@@ -44,11 +43,6 @@ class Windows:
     scored: np.ndarray
 
 
-def window_count(duration_s: float, seconds: float) -> int:
-    """Windows of ``seconds`` in a clip, at least one (a shorter clip is repeated to fill it)."""
-    return 1 + max(0, int((duration_s - seconds) * OVERLAP / seconds + 1e-6))
-
-
 def transformed_windows(
     folder: Path, clips: Clips, rate_hz: int, seconds: float, transform: Transform, key: dict, label: str
 ) -> Windows:
@@ -63,11 +57,10 @@ def transformed_windows(
     if known is None or not _complete(path, known["bytes"]) or not _complete(levels, known["level_bytes"]):
         durations = [soundfile.info(str(clips.root / file)).duration for file in clips.files]
         counts = [window_count(duration, seconds) for duration in durations]
-        store = open_store(folder.parent / "audio", clips, rate_hz, f"audio at {rate_hz:,} Hz")
-        batches = _batches(store, counts, round(rate_hz * seconds))
-        level_db = np.zeros(sum(counts), np.float32)
-        write_atomically(path, lambda aside: _fill(aside, batches, transform, level_db, label))
-        write_atomically(levels, lambda aside: save_array(aside, level_db))
+        batches = waveform_batches(folder.parent, clips, rate_hz, seconds, counts)
+        heard_db = np.zeros(sum(counts), np.float32)
+        write_atomically(path, lambda aside: _fill(aside, batches, transform, heard_db, label))
+        write_atomically(levels, lambda aside: save_array(aside, heard_db))
         sizes = {"bytes": path.stat().st_size, "level_bytes": levels.stat().st_size}
         known = {**identity, **sizes, "counts": counts}
         write_json(note, known)
@@ -86,18 +79,11 @@ def save_array(path: Path, values: np.ndarray) -> None:
         np.save(target, values, allow_pickle=False)
 
 
-def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(audible, scored) masks of windows from their level in dB, their clip and their number in the clip."""
-    loudest = np.full(clip_of.max() + 1, -np.inf)
-    np.maximum.at(loudest, clip_of, level_db)
-    audible = level_db >= loudest[clip_of] - AUDIBLE_DB
-    scored = audible & (index % OVERLAP == 0)
-    unscored = ~np.isin(clip_of, clip_of[scored])
-    return audible, scored | (unscored & (level_db == loudest[clip_of]))
-
-
-def _batches(store: Store, counts: list[int], length: int) -> Iterator[np.ndarray]:
-    """Batches of windows (batch, samples) float32 in clip order."""
+def waveform_batches(
+    folder: Path, clips: Clips, rate_hz: int, seconds: float, counts: Sequence[int]
+) -> Iterator[np.ndarray]:
+    """The windows themselves, ``counts[i]`` of clip i, in batches (batch, samples) float32; decoded under ``folder``/audio."""
+    store, length = open_store(folder / "audio", clips, rate_hz, f"audio at {rate_hz:,} Hz"), round(rate_hz * seconds)
     clip_of = np.repeat(np.arange(len(counts)), counts)
     starts = np.concatenate([np.arange(count) for count in counts]) * (length // OVERLAP)
     for begin in range(0, len(clip_of), BATCH):
@@ -105,9 +91,9 @@ def _batches(store: Store, counts: list[int], length: int) -> Iterator[np.ndarra
         yield store.windows(rows, starts[begin : begin + BATCH], length) * store.gains[rows, None]
 
 
-def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, level_db: np.ndarray, label: str) -> None:
-    """Write the transformed windows to ``path`` and their levels (dB of RMS) into ``level_db``."""
-    values, done, total = None, 0, len(level_db)
+def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, heard_db: np.ndarray, label: str) -> None:
+    """Write the transformed windows to ``path`` and their levels (dB of RMS) into ``heard_db``."""
+    values, done, total = None, 0, len(heard_db)
     with torch.inference_mode():
         for batch in track(batches, label, (total + BATCH - 1) // BATCH):
             out = transform(torch.from_numpy(batch)).cpu().numpy()
@@ -119,7 +105,7 @@ def _fill(path: Path, batches: Iterator[np.ndarray], transform: Transform, level
                 values = np.memmap(path, "<f2", "r+", offset, (total, *out.shape[1:]))
             rows = slice(done, done + len(batch))
             values[rows] = out
-            level_db[rows] = 10 * np.log10(np.square(batch, dtype=np.float64).mean(1) + 1e-12)
+            heard_db[rows] = level_db(batch)
             done += len(batch)
     if values is None or done != total:
         raise AscSearchError(f"{label}: {done} of {total} windows were made; did the files change meanwhile?")
