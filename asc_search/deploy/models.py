@@ -77,7 +77,13 @@ def write_onnx(
 
     from asc_search.deploy.int8 import quantised
     from asc_search.deploy.onnx_frontend import frontend_graph
-    from asc_search.deploy.onnx_network import constant_bytes, joined, network_graph, with_half_constants
+    from asc_search.deploy.onnx_network import (
+        constant_bytes,
+        joined,
+        network_graph,
+        with_half_constants,
+        with_short_names,
+    )
 
     frontend = model.candidate.frontend
     front = frontend_graph(frontend)
@@ -90,6 +96,7 @@ def write_onnx(
         parities = {name: reference.from_features, WAVEFORM[name]: reference.from_waveforms}
         graphs = {name: network, WAVEFORM[name]: joined(front, network)}
         for file, graph in graphs.items():
+            graph = with_short_names(graph)
             onnx.checker.check_model(graph)
             onnx.save(graph, folder / file)
             parity = parities[file](open_session(folder / file), file)

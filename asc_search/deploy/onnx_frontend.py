@@ -14,9 +14,10 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.audio.logmel import DELTA_REACH, LogMel
+from asc_search.audio.logmel import DELTA_REACH, LogMel, mel_filters
 from asc_search.audio.standardise import MIN_DEVIATION
 
+BAND = 8  # neighbouring mel filters that are one product over the bins they read
 OPSET, IR_VERSION = 17, 8  # onnxruntime 1.12 (2022) and later
 WAVEFORM, FEATURES = "waveform", "features"
 
@@ -83,20 +84,20 @@ def _emphasised(graph: GraphWriter, x: str, coefficient: float) -> str:
 
 def _log_mel(graph: GraphWriter, x: str, spec: FrontEnd) -> str:
     """Log-mel (batch, 1, mels, frames) of (batch, samples), before standardisation and deltas."""
-    module = LogMel(spec)
     samples = spec.samples - (spec.pre_emphasis > 0)
-    if spec.centre:
-        half = spec.n_fft // 2
+    half = spec.n_fft // 2 if spec.centre else 0
+    if half:
         x = graph.node("Pad", x, graph.constant([0, half, 0, half]), mode="reflect")
-    power = _power(graph, x, spec.frames(samples), spec.hop, module.window.double().numpy())
-    bands = [
-        graph.node(
-            "MatMul",
-            graph.node("Slice", power, *(graph.constant([edge]) for edge in (bins.start, bins.stop, -1))),
-            graph.constant(band.numpy()),
+    framed = _framed(graph, x, samples + 2 * half, spec.frames(samples), spec.n_fft, spec.hop)
+    power = _power(graph, framed, LogMel(spec).window.double().numpy())
+    bands = []
+    for start in range(0, spec.mels, BAND):
+        filters = mel_filters(spec).numpy()[:, start : start + BAND]
+        read = np.flatnonzero(filters.any(axis=1)).tolist() or [0]
+        edges = (graph.constant([edge]) for edge in (read[0], read[-1] + 1, -1))
+        bands.append(
+            graph.node("MatMul", graph.node("Slice", power, *edges), graph.constant(filters[read[0] : read[-1] + 1]))
         )
-        for bins, band in zip(module.filters.bins, module.filters.buffers(), strict=True)
-    ]
     mel = graph.node("Concat", *bands, axis=-1)
     log = graph.node("Log", graph.node("Add", mel, graph.constant(float(spec.log_floor))))
     if spec.log == "log10":
@@ -104,37 +105,49 @@ def _log_mel(graph: GraphWriter, x: str, spec: FrontEnd) -> str:
     return graph.node("Unsqueeze", graph.node("Transpose", log, perm=[0, 2, 1]), graph.constant([1]))
 
 
-def _power(graph: GraphWriter, x: str, frames: int, hop: int, window: np.ndarray) -> str:
-    """Power spectra (batch, frames, at least n_fft / 2 + 1) of the frames of ``x`` (batch, samples).
+def _framed(graph: GraphWriter, x: str, samples: int, frames: int, n_fft: int, hop: int) -> str:
+    """Frames (batch, frames, n_fft) of ``x`` (batch, samples), copied in blocks of a hop: gathering samples is slow."""
+    blocks = -(-n_fft // hop)
+    needed = (frames - 1 + blocks) * hop
+    if needed > samples:
+        x = graph.node("Pad", x, graph.constant([0, 0, 0, needed - samples]))
+    elif needed < samples:
+        x = graph.node("Slice", x, graph.constant([0]), graph.constant([needed]), graph.constant([1]))
+    x = graph.node("Reshape", x, graph.constant([0, -1, hop]))
+    x = graph.node("Gather", x, graph.constant(np.add.outer(np.arange(frames), np.arange(blocks))), axis=1)
+    x = graph.node("Reshape", x, graph.constant([0, 0, blocks * hop]))
+    return graph.node("Slice", x, graph.constant([0]), graph.constant([n_fft]), graph.constant([2]))
+
+
+def _power(graph: GraphWriter, framed: str, window: np.ndarray) -> str:
+    """Power spectra (batch, frames, n_fft / 2 + 1 at least) of frames (batch, frames, n_fft).
 
     With n = columns * i + j and k = p + rows * q, X[k] = sum over j of w(j q / columns) w(j p / n_fft) times the sum over
-    i of x[n] w(i p / rows), w(t) = exp(-2 pi i t): a product with (rows, rows), one with the twiddles, one with
-    (columns, columns), of which only q that reach n_fft / 2 are taken.
+    i of x[n] w(i p / rows), w(t) = exp(-2 pi i t): a product over i, one with the twiddles, one over j, of which only
+    q that reach n_fft / 2 are taken.
     """
     n_fft = len(window)
     rows = max(divisor for divisor in range(1, math.isqrt(n_fft) + 1) if n_fft % divisor == 0)
     columns = n_fft // rows
     kept = n_fft // 2 // rows + 1
-    starts = graph.constant((hop * np.arange(frames)).reshape(-1, 1, 1))
-    offsets = np.arange(n_fft).reshape(rows, columns).T
-    framed = graph.node("Gather", x, graph.node("Add", starts, graph.constant(offsets)), axis=1)
-    framed = graph.node("Mul", framed, graph.constant(window[offsets]))  # (batch, frames, columns, rows)
-
+    framed = graph.node("Mul", framed, graph.constant(window))
+    framed = graph.node("Reshape", framed, graph.constant([0, 0, rows, columns]))
     first = _roots(np.outer(np.arange(rows), np.arange(rows)), rows)
-    real, imaginary = (graph.node("MatMul", framed, graph.constant(part)) for part in (first.real, first.imag))
-    twiddles = _roots(np.outer(np.arange(columns), np.arange(rows)), n_fft)
+    real, imaginary = (graph.node("MatMul", graph.constant(part), framed) for part in (first.real, first.imag))
+    twiddles = _roots(np.outer(np.arange(rows), np.arange(columns)), n_fft)
     cosines, sines = graph.constant(twiddles.real), graph.constant(twiddles.imag)
     turned = graph.node(
         "Concat",
         graph.node("Sub", graph.node("Mul", real, cosines), graph.node("Mul", imaginary, sines)),
         graph.node("Add", graph.node("Mul", real, sines), graph.node("Mul", imaginary, cosines)),
-        axis=2,
-    )
-    last = _roots(np.outer(np.arange(kept), np.arange(columns)), columns)
-    real = graph.node("MatMul", graph.constant(np.hstack([last.real, -last.imag])), turned)
-    imaginary = graph.node("MatMul", graph.constant(np.hstack([last.imag, last.real])), turned)
+        axis=3,
+    )  # (batch, frames, p, real and imaginary of j)
+    last = _roots(np.outer(np.arange(columns), np.arange(kept)), columns)
+    real = graph.node("MatMul", turned, graph.constant(np.vstack([last.real, -last.imag])))
+    imaginary = graph.node("MatMul", turned, graph.constant(np.vstack([last.imag, last.real])))
     power = graph.node("Add", graph.node("Mul", real, real), graph.node("Mul", imaginary, imaginary))
-    return graph.node("Reshape", power, graph.constant([0, 0, -1]))  # (batch, frames, kept * rows)
+    power = graph.node("Transpose", power, perm=[0, 1, 3, 2])  # (batch, frames, q, p)
+    return graph.node("Reshape", power, graph.constant([0, 0, kept * rows]))
 
 
 def _roots(turns: np.ndarray, whole: int) -> np.ndarray:

@@ -59,15 +59,19 @@ def open_session(graph: Path | bytes) -> Run:
 
 
 def latency_ms(calls: Mapping[str, Callable[[], object]], rounds: int = LATENCY_ROUNDS) -> dict[str, float]:
-    """Median milliseconds of each call, all in turn in ``rounds`` rounds so that a busy machine slows all alike."""
+    """Median milliseconds that each call keeps this thread busy, all in turn in ``rounds`` rounds.
+
+    Time of the thread, not of the clock: on a busy machine a call that outlasts its turn on the core would wait for the
+    others', a shorter one not, and the two could not be compared. A call must work on this thread alone.
+    """
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             call()  # brings its data back into the cache
             times = []
             for _ in range(LATENCY_CALLS):
-                begin = time.perf_counter()
+                begin = time.thread_time()
                 call()
-                times.append(time.perf_counter() - begin)
+                times.append(time.thread_time() - begin)
             taken[name].append(1e3 * median(times))
     return {name: median(times) for name, times in taken.items()}
