@@ -13,7 +13,7 @@ from asc_search.deploy.artefact import Artefact
 from asc_search.errors import Problem
 from asc_search.train.clip_scores import OVERLAP, heard, level_db, softmax, window_count
 
-BATCH = 16
+BATCH = 8  # windows at a time: the front end needs some 10 MB for each
 
 
 @dataclass(frozen=True)
