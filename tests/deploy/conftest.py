@@ -17,9 +17,9 @@ network:
   stages:
     - {family: bc_res, depth: 1, stride: "1x2"}
     - {family: cp, depth: 1, expansion: 2.0}
-training: {batch: 16, freq_mask: 4}
+training: {batch: 16, freq_mask: 0, mixstyle_p: 0}
 search: {trials: 1, rungs: [1], startup: 1, enqueue: []}
-retrain: {epochs: 3, seeds: 1, finalists: 1, references: []}
+retrain: {epochs: 20, seeds: 1, finalists: 1, references: []}
 """
 
 

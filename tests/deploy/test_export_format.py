@@ -54,7 +54,7 @@ def test_the_folder_says_all_there_is_to_know(finished: Path, artefact: Path) ->
     cost = price_candidate(model.candidate)
     test = read_json(trained(finished).parent / "test.json")
     for said in (
-        f"{cost.params:,} parameters", "3 epochs, seed 0", "A folder of recordings",
+        f"{cost.params:,} parameters", "20 epochs, seed 0", "A folder of recordings",
         f"{100 * test['accuracy']:.1f}", "unseen devices", "device s1", "Licence", "Limits",
     ):  # fmt: skip
         assert said in card

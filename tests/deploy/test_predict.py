@@ -87,7 +87,7 @@ def test_what_is_audible_in_the_last_half_window_alone_counts(tmp_path: Path, li
 
 
 def test_predictions_are_those_of_the_run(finished: Path, artefact: Path) -> None:
-    """Clip by clip what the stored network says of torchaudio-free features, computed here window by window."""
+    """Clip by clip what the stored network says of the features of the module, computed here window by window."""
     import torch
 
     from asc_search.audio.frontends import front_end
@@ -154,7 +154,7 @@ def test_bad_files_are_named_and_the_others_classified(artefact: Path, tmp_path:
         assert one["label"] == found["classes"][int(np.argmax(one["scores"]))] == one["top"][0]["label"]
         assert len(one["top"]) == 3
 
-    table = asc_search("predict", artefact, *files[4:], "--top", 2)
+    table = asc_search("predict", artefact, *good, "--top", 2, cwd=tmp_path)
     assert table.returncode == 0 and "short.wav" in table.stdout and table.stdout.count("%") == 6
     rows = list(csv.DictReader(io.StringIO(asc_search("predict", artefact, *files[4:], "--csv", "--int8").stdout)))
     assert [row["part"] for row in rows] == ["clip", "0", "1", "clip", "0", "clip", "0"]
