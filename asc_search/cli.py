@@ -7,11 +7,12 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from asc_search import __version__
+from asc_search.cli_bench import bench_app, use_threads
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
 
@@ -27,7 +28,6 @@ app = typer.Typer(
 
 space_app = typer.Typer(help="Look at a search space without training.", no_args_is_help=True)
 data_app = typer.Typer(help="Get and check data sets.", no_args_is_help=True)
-bench_app = typer.Typer(help="Measure asc-search on this machine.", no_args_is_help=True)
 app.add_typer(space_app, name="space")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
@@ -79,7 +79,7 @@ def run(
     from asc_search.space.load import load
     from asc_search.study.run_folder import RunFolder
 
-    _use_threads(threads)
+    use_threads(threads)
     loaded = load(space)
     loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
     check_plan(loaded)
@@ -105,8 +105,10 @@ def _say_what_next(folder: RunFolder, storage: str | None) -> None:
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    label: Annotated[str, typer.Option(help="Lastname_INSTITUTE_task1_INDEX.")],
-    out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("submission.zip"),
+    label: Annotated[str | None, typer.Option(help="Submission: Lastname_INSTITUTE_task1_INDEX.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The zip to write (submission.zip), with --format the folder (artefact).")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Challenge year: dcase2024.")] = "dcase2024",
     trial: Annotated[
         int | None, typer.Option(help="Trial to export; the finalist best on validation by default.")
@@ -120,15 +122,63 @@ def export(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Technical report (pdf) to include.")] = None,
     practice: Annotated[bool, typer.Option(help="Rehearse: any number of clips, own splits. Not for upload.")] = False,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="onnx or torch: a folder to deploy instead of a submission.")
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="With --format onnx: int8 models, too.")] = True,
+    int8_tolerance: Annotated[
+        float, typer.Option(min=0, max=100, help="Points of test accuracy that int8 may lose.")
+    ] = 0.5,
 ) -> None:
-    """Write the official submission of a finished run, or say which rules forbid it."""
-    from asc_search.export.from_run import export_run
+    """Write the official submission of a finished run, or with --format the model that runs on a device.
+
+    A submission that breaks a rule is refused with all reasons; a deployable model is run on the test split once it is
+    written, and refused if it is not the network that was trained.
+    """
     from asc_search.study.run_folder import existing_run
 
+    if format_ is not None:
+        alone = {"label": label, "clips": clips, "splits": splits, "authors": authors, "report": report}
+        if extra := [f"--{name}" for name, value in alone.items() if value is not None] + ["--practice"] * practice:
+            _fail(f"{', '.join(extra)}: of a submission; leave out with --format")
+        from asc_search.deploy.from_run import deploy_run
+        from asc_search.deploy.table import print_deployed
+
+        folder = out or Path("artefact")
+        done = deploy_run(existing_run(run), format_, folder, trial=trial, int8=int8, int8_tolerance=int8_tolerance)
+        print_deployed(done)
+        return
+    if label is None:
+        _fail("give --label Lastname_INSTITUTE_task1_INDEX for a submission, or --format onnx for a deployable model")
+    from asc_search.export.from_run import export_run
+
     export_run(
-        existing_run(run), profile, label, out, trial=trial, clips=clips, lists=splits, authors=authors, report=report,
-        practice=practice,
+        existing_run(run), profile, label, out or Path("submission.zip"), trial=trial, clips=clips, lists=splits,
+        authors=authors, report=report, practice=practice,
     )  # fmt: skip
+
+
+@app.command()
+def predict(
+    artefact: Annotated[Path, typer.Argument(help="A folder `asc-search export --format` wrote.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg; any length, rate and channels.")],
+    top: Annotated[int, typer.Option(min=1, help="How many scenes to name.")] = 3,
+    int8: Annotated[bool, typer.Option("--int8", help="Use the int8 model.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with the scores of each window.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line a file and one a window.")] = False,
+) -> None:
+    """Classify audio files with an artefact alone: no run folder, and for ONNX no PyTorch.
+
+    Files that cannot be read are named on stderr; then the exit status is 1, and all others are classified.
+    """
+    from asc_search.deploy.show import classify
+
+    if as_json and as_csv:
+        _fail("--json and --csv: choose one")
+    if not classify(artefact, files, int8, "json" if as_json else "csv" if as_csv else "table", top):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -214,81 +264,6 @@ def data_check(
     print(json.dumps(found.to_json()) if as_json else "\n".join(found.lines()))
     if not found.ok:
         raise typer.Exit(1)
-
-
-@bench_app.command()
-def oracle(
-    space: Annotated[Path | None, typer.Option(help="Space to draw from; all layer families by default.")] = None,
-    checked: Annotated[int, typer.Option(min=0, help="Candidates besides whose module is built and counted.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Candidates drawn and priced a second on one core, against building and counting them; and differences."""
-    from asc_search.bench.oracle import bench_oracle
-
-    found = bench_oracle(space, checked)
-    _tell(found, as_json)
-
-
-@bench_app.command()
-def train(
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Clips a second from audio files to weight updates, against the plain PyTorch way; and what bounds it."""
-    from asc_search.bench.train import bench_train
-
-    _use_threads(threads)
-    found = bench_train()
-    _tell(found, as_json)
-
-
-@bench_app.command()
-def distill(
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """What cached distillation costs a training, against running the teacher on every batch."""
-    from asc_search.bench.distill import bench_distill
-
-    _use_threads(threads)
-    _tell(bench_distill(), as_json)
-
-
-@bench_app.command()
-def accuracy(
-    source: Annotated[str, typer.Argument(help="Recordings to learn and to be tested on: folder:PATH, tau2022:PATH.")],
-    work: Annotated[Path, typer.Option(help="Folder for windows and results; goes on where it was stopped.")],
-    test_folds: Annotated[
-        list[str] | None, typer.Option("--test-fold", help="Folds to test on, where the source has them.")
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 30,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings each way.")] = 3,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Accuracy of the fast pipeline beside the plain PyTorch way: same network, recipe and epochs."""
-    from asc_search.bench.accuracy import bench_accuracy
-
-    _use_threads(threads)
-    found = bench_accuracy(source, work, test_folds or [], epochs, seeds)
-    _tell(found, as_json)
-
-
-def _tell(found: dict[str, Any], as_json: bool) -> None:
-    """Print what a benchmark found."""
-    from asc_search.bench.bars import print_report
-
-    if as_json:
-        print(json.dumps(found))
-    else:
-        print_report(found)
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 _stop_requested = False

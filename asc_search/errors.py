@@ -69,4 +69,12 @@ class DivergedError(AscSearchError):
 
 
 class ExportError(ProblemsError):
-    """A submission would break the rules of its profile."""
+    """A submission would break the rules of its profile, or an artefact is not the network it was made of."""
+
+
+class ArtefactError(AscSearchError):
+    """A folder is not a deployable artefact, or one whose files do not belong together."""
+
+
+class MissingExtraError(AscSearchError):
+    """A part of asc-search needs packages that are not installed; the message is the command that installs them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,9 @@ def read_audio(path: Path, channels: int = 1) -> tuple[np.ndarray, int]:
         raise UnreadableAudio(_reason(error)) from error
     if not len(samples):
         raise UnreadableAudio("has no samples")
-    finite = np.isfinite(samples)
-    if not finite.all():
-        raise UnreadableAudio(f"has {np.size(finite) - np.count_nonzero(finite)} NaN or infinite samples")
+    _check_finite(samples)
     if channels == 1:
-        return samples.mean(axis=1, dtype=np.float32), source_hz
+        return _mean(samples), source_hz
     _match(samples.shape[1], channels)
     return samples, source_hz
 
@@ -67,6 +66,50 @@ def _match(found: int, wanted: int) -> None:
     if found != wanted:
         has = "one channel" if found == 1 else f"{found} channels"
         raise UnreadableAudio(f"has {has}, frontend.channels asks for {wanted}")
+
+
+def blocks_mono(path: Path, rate_hz: int, block_s: float = 10.0) -> Iterator[np.ndarray]:
+    """``read_mono`` in blocks of about ``block_s`` seconds, float32 (samples,), so that memory does not grow with the file.
+
+    Raises:
+        UnreadableAudio: as ``read_mono``, when the block that shows it is reached.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            source_hz, frames = file.samplerate, 0
+            resampler = soxr.ResampleStream(source_hz, rate_hz, 1, dtype="float32", quality="HQ")
+            for samples in file.blocks(round(block_s * source_hz), dtype="float32", always_2d=True):
+                frames += len(samples)
+                _check_finite(samples)
+                mono = _mean(samples)
+                yield mono if source_hz == rate_hz else resampler.resample_chunk(mono)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise UnreadableAudio(_reason(error)) from error
+    if not frames:
+        raise UnreadableAudio("has no samples")
+    if source_hz != rate_hz:
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def duration_s(path: Path) -> float:
+    """Seconds of audio in ``path`` by its header.
+
+    Raises:
+        UnreadableAudio: not an audio file that can be read, or its length is zero.
+    """
+    check_header(path)
+    return soundfile.info(path).duration
+
+
+def _check_finite(samples: np.ndarray) -> None:
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise UnreadableAudio(f"has {np.size(finite) - np.count_nonzero(finite)} NaN or infinite samples")
+
+
+def _mean(samples: np.ndarray) -> np.ndarray:
+    """The mean of the channels of (samples, channels)."""
+    return samples.mean(axis=1, dtype=np.float32)
 
 
 def check_header(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 
 import torch
 from safetensors import safe_open
@@ -12,7 +11,7 @@ from safetensors import safe_open
 from asc_search.data.clips import Clips
 from asc_search.data.folder import check_audio
 from asc_search.data.splits import list_files, nested_subsets, subset_from_list
-from asc_search.errors import ExportError, Problem, RunFolderError
+from asc_search.errors import ExportError, Problem
 from asc_search.export.authors import authors_of
 from asc_search.export.check import check
 from asc_search.export.describe import describe
@@ -21,14 +20,12 @@ from asc_search.export.profile import PROFILES, Profile
 from asc_search.export.rules import clip_problems
 from asc_search.export.submission import Complexity, ExternalDataset, SplitOutput, Submission, parse_label
 from asc_search.export.zip_check import check_zip
-from asc_search.files import read_json
 from asc_search.oracle.budget import macs_per_second
 from asc_search.oracle.nessi import recount
 from asc_search.progress import Stage, console
-from asc_search.space.load import loads
 from asc_search.space.space import Space, TaggerTeacher
-from asc_search.study.dataset import open_data
-from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
+from asc_search.study.finished import chosen_finalist, reopened
+from asc_search.study.retrain import MODEL, Trained, measure_on_test
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.subsets import train_on_subset
 from asc_search.train.features import frontend_windows
@@ -66,10 +63,7 @@ def export_run(
     """
     profile = _profile(profile_name)
     with run.locked():
-        space = reopened_space(run)
-        opened = open_data(space, run, skip_bad_files=(run.root / "skipped_files.txt").exists(), allow_leaky_split=True)
-        if opened.clips.digest() != (run.identity or {}).get("data"):
-            raise RunFolderError(f"{run.root}: {space.data.source} is no longer the data this run was trained on")
+        space, opened = reopened(run)
         practice = practice or opened.synthetic
         finalist, trained = chosen_finalist(run, space, trial)
         complexity = measured_complexity(trained.folder / MODEL)
@@ -134,37 +128,6 @@ def _profile(name: str) -> Profile:
     if name not in PROFILES:
         raise ExportError("The profile is not known:", [Problem(name, f"known profiles are {', '.join(PROFILES)}")])
     return PROFILES[name]
-
-
-def reopened_space(run: RunFolder) -> Space:
-    """The space a run was started with, on the data it was started on."""
-    identity = run.identity or {}
-    space = loads(run.space_file.read_text(encoding="utf-8"), str(run.space_file), Path(identity["folder"]))
-    return replace(space, data=replace(space.data, source=identity["source"]))
-
-
-def chosen_finalist(run: RunFolder, space: Space, trial: int | None) -> tuple[Finalist, Trained]:
-    """The finalist of ``trial``, or the one best on validation, with its best seed on validation.
-
-    Raises:
-        RunFolderError: the run has no finalists yet, or not this one.
-    """
-    listed = read_json(run.root / "finalists.json")
-    if listed is None:
-        raise RunFolderError(f"{run.root}: no finalists yet; let `asc-search run` finish first")
-    choices: dict[Finalist, list[Trained]] = {}
-    for finalist in map(Finalist.from_json, listed):
-        if finalist.role == "finalist" and trial in (None, finalist.trial):
-            folders = [run.finalist(finalist.digest, space.retrain.epochs, seed) for seed in range(space.retrain.seeds)]
-            notes = {folder: read_json(folder / "validation.json") for folder in folders}
-            runs = [Trained(folder, Metrics.from_json(note)) for folder, note in notes.items() if note is not None]
-            if runs:
-                choices[finalist] = runs
-    if not choices:
-        known = ", ".join(str(one["trial"]) for one in listed if one["role"] == "finalist")
-        raise RunFolderError(f"--trial {trial}: not a finalist of {run.root}; the finalists are trials {known}")
-    best = max(choices, key=lambda finalist: mean(one.validation.accuracy for one in choices[finalist]))
-    return best, max(choices[best], key=lambda one: one.validation.accuracy)
 
 
 def measured_complexity(path: Path) -> Complexity:

@@ -8,6 +8,7 @@ from torch import nn
 
 from asc_search.audio.standardise import Standardise
 from asc_search.nets.network import Network
+from asc_search.train.clip_scores import clip_probabilities
 from asc_search.train.windows import Values, Windows
 
 BATCH = 256
@@ -41,15 +42,6 @@ def window_features(
         maps = network.trunk(x.contiguous(memory_format=torch.channels_last))
         parts.append(network.pooled(maps).float().cpu().numpy())
     return np.concatenate(parts)
-
-
-def clip_probabilities(logits: np.ndarray, clip_of: np.ndarray, clips: int) -> np.ndarray:
-    """Softmax of window logits (windows, classes) averaged over each clip's windows: (clips, classes) float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    probabilities = shifted / shifted.sum(1, keepdims=True)
-    total = np.zeros((clips, logits.shape[1]))
-    np.add.at(total, clip_of, probabilities)
-    return total / np.bincount(clip_of, minlength=clips)[:, None]
 
 
 def score_clips(logits: np.ndarray, windows: Windows) -> np.ndarray:

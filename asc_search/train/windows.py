@@ -22,11 +22,10 @@ from asc_search.data.store import DeviceStore, Store, open_store
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
+from asc_search.train.clip_scores import OVERLAP, heard, level_db, window_count
 from asc_search.train.mixtures import Mixtures
 
 VERSION = 3  # raise when the values written for the same key change
-OVERLAP = 2  # windows start every 1/OVERLAP of their length
-AUDIBLE_DB = 40.0  # padding and dead silence say nothing of the label (Piczak 2015 leaves them out, too)
 BATCH = 64
 
 Transform = Callable[[torch.Tensor], torch.Tensor]  # (batch, samples) or (batch, channels, samples) -> (batch, ...)
@@ -131,11 +130,6 @@ def starts_of(index: np.ndarray, length: int) -> np.ndarray:
     return index * (length // OVERLAP)
 
 
-def window_count(duration_s: float, seconds: float) -> int:
-    """Windows of ``seconds`` in a clip, at least one (a shorter clip is repeated to fill it)."""
-    return 1 + max(0, int((duration_s - seconds) * OVERLAP / seconds + 1e-6))
-
-
 def window_counts(clips: Clips, seconds: float) -> list[int]:
     """Windows of each clip; from the files' headers, so at every rate the same."""
     durations = [sum(soundfile.info(str(clips.root / file)).duration for file in files) for files in clips.parts]
@@ -165,8 +159,8 @@ def open_cuts(folder: Path, clips: Clips, rate_hz: int, seconds: float, channels
         every = np.ones(sum(counts), bool)
         cuts = Cuts(clips, *numbered(counts), every, every, None)
         waves = StoredWaves(stored_audio(folder, clips, rate_hz, channels), cuts, round(rate_hz * seconds))
-        level_db = _levels(_batches(waves, 0), len(waves))
-        write_atomically(path, lambda aside: save_array(aside, level_db))
+        levels = _levels(_batches(waves, 0), len(waves))
+        write_atomically(path, lambda aside: save_array(aside, levels))
         known = {**identity, "bytes": path.stat().st_size, "counts": counts}
         write_json(note, known)
     clip_of, index = numbered(known["counts"])
@@ -237,16 +231,6 @@ def save_array(path: Path, values: np.ndarray) -> None:
         np.save(target, values, allow_pickle=False)
 
 
-def heard(level_db: np.ndarray, clip_of: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(audible, scored) masks of windows from their level in dB, their clip and their number in the clip."""
-    loudest = np.full(clip_of.max() + 1, -np.inf)
-    np.maximum.at(loudest, clip_of, level_db)
-    audible = level_db >= loudest[clip_of] - AUDIBLE_DB
-    scored = audible & (index % OVERLAP == 0)
-    unscored = ~np.isin(clip_of, clip_of[scored])
-    return audible, scored | (unscored & (level_db == loudest[clip_of]))
-
-
 def _batches(waves: StoredWaves, begin: int) -> Iterator[torch.Tensor]:
     """Batches of windows (batch, samples) or (batch, channels, samples) float32 in order, from row ``begin`` on."""
     for start in range(begin, len(waves), BATCH):
@@ -256,8 +240,7 @@ def _batches(waves: StoredWaves, begin: int) -> Iterator[torch.Tensor]:
 def _levels(batches: Iterator[torch.Tensor], total: int) -> np.ndarray:
     """Level of each window in dB of RMS, over all channels, (total,) float32."""
     tracked = track(batches, "levels", (total + BATCH - 1) // BATCH)
-    power = [np.square(wave, dtype=np.float64).mean() for batch in tracked for wave in batch.numpy()]
-    return (10 * np.log10(np.array(power) + 1e-12)).astype(np.float32)
+    return np.concatenate([level_db(batch.flatten(1).numpy()) for batch in tracked]).astype(np.float32)
 
 
 def _fill(path: Path, batches: Iterator[torch.Tensor], transform: Transform, total: int, label: str) -> None:

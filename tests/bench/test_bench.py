@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from support import asc_search
 
+import asc_search.bench.deploy as bench_deploy
 from asc_search.bench.bars import at_least, at_most
+from asc_search.data.demo import SMALL
 
 
 def test_bench_oracle_prints_one_object_with_its_bars() -> None:
@@ -18,6 +21,18 @@ def test_bench_oracle_prints_one_object_with_its_bars() -> None:
     assert bars["mismatches"] == {"name": "mismatches", "value": 0, "goal": 0, "holds": True}
     assert bars["candidates_per_s"]["value"] > 0
     assert found["machine"]["cores"] >= 1 and found["ran"]["draws"] > 0
+
+
+def test_bench_deploy_compares_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_deploy, "DEMO", SMALL)
+    monkeypatch.setattr(bench_deploy, "EPOCHS", 1)
+    found = bench_deploy.bench_deploy()
+    bars = {bar["name"]: bar for bar in found["bars"]}
+    assert set(bars) == {"speedup_int8", "top1_agreement", "accuracy_drop"}
+    assert bars["speedup_int8"]["goal"] == 5 and bars["top1_agreement"]["goal"] == 0.99
+    ran = found["ran"]
+    assert ran["float_top1_agreement"] >= 0.99 and ran["int8_bytes"] < 0.6 * ran["float_bytes"]
+    assert bars["speedup_int8"]["value"] == pytest.approx(ran["eager_ms"] / ran["int8_ms"], rel=0.3)
 
 
 def test_bars_hold_up_to_their_goal() -> None:

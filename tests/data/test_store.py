@@ -21,7 +21,7 @@ from asc_search.data.audio_io import UnreadableAudio, read_audio, read_mono, res
 from asc_search.data.clips import Clips
 from asc_search.data.store import Store, open_store
 from asc_search.data.store_files import StoreError
-from asc_search.train.windows import OVERLAP
+from asc_search.train.clip_scores import OVERLAP
 
 RATE = 8_000
 COUNT = 200

@@ -185,25 +185,6 @@ def test_a_seed_decides_the_network_and_evaluation_does_not_change_it(spec: NetS
 
 
 @every_family
-def test_onnx_gives_the_same_logits(kind: Family, tmp_path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    pytest.importorskip("onnx", reason="needs onnx")
-    for spec in random_specs(kind, 2, "onnx"):
-        network, x = awakened(spec), torch.randn(2, *spec.input)
-        path = tmp_path / "network.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(network, (x,), path, input_names=["x"], dynamo=False)  # 30 times faster than dynamo
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        with torch.no_grad():
-            expected = network(x)
-        got = torch.from_numpy(session.run(None, {"x": x.numpy()})[0])
-        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max() + 1))
-
-
-@every_family
 def test_tiny_maps_and_widths_give_a_network_or_an_error_that_names_the_layer(kind: Family) -> None:
     rng = random.Random(f"tiny {kind.name}")
     outcomes = []

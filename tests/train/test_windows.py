@@ -11,7 +11,8 @@ from support import cut
 
 from asc_search.data.clips import Clips
 from asc_search.train.batches import epoch_rows
-from asc_search.train.windows import heard, transformed_windows, window_count
+from asc_search.train.clip_scores import heard, window_count
+from asc_search.train.windows import transformed_windows
 
 RATE = 8000
 

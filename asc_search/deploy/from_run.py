@@ -1,0 +1,205 @@
+"""From a finished run to a folder that is deployed: graphs, front end, labels, card, golden clip, each checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asc_search import __version__
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.frontends import front_end
+from asc_search.data.source import OpenedSource
+from asc_search.deploy import artefact as names
+from asc_search.deploy.artefact import open_artefact
+from asc_search.deploy.check import TOLERANCE, Reference, open_test
+from asc_search.deploy.golden import write_golden
+from asc_search.deploy.model_card import model_card
+from asc_search.deploy.models import (
+    WAVEFORM,
+    Measured,
+    calibration_features,
+    latencies,
+    refuse_other_networks,
+    torch_run,
+    write_onnx,
+    write_torch,
+)
+from asc_search.deploy.session import extra, open_session
+from asc_search.errors import ExportError, Problem
+from asc_search.files import write_folder_atomically, write_json
+from asc_search.space.space import Space
+from asc_search.study.finished import chosen_finalist, reopened
+from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
+from asc_search.study.run_folder import RunFolder
+from asc_search.train.clip_scores import AUDIBLE_DB
+from asc_search.train.model_file import Model, load_model
+
+FORMATS = ("onnx", "torch")
+WHAT = {
+    names.MODEL: "network, features in, logits out",
+    names.WAVEFORM_MODEL: "front end and network, one window of samples in, logits out",
+    names.INT8: "the network in int8 (QDQ, per channel), calibrated on training clips",
+    names.WAVEFORM_INT8: "front end (float) and the network in int8",
+    names.TORCH_MODEL: "weights and specification for asc-search (`load_model`); no code in it",
+    names.FRONTEND: "how samples become features",
+    names.LABELS: "the scenes in the order of the logits",
+    names.GOLDEN_WAV: "a generated clip for checking a port",
+    names.GOLDEN_FEATURES: "its features",
+    names.GOLDEN_NOTE: "its scores",
+}
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What was written: the models by file name, the PyTorch network beside them, median milliseconds a window.
+
+    ``front_end_difference`` is that of the waveform graphs' features from PyTorch's on the test split, in log units.
+    """
+
+    folder: Path
+    finalist: str
+    models: dict[str, Measured]
+    torch_accuracy: float
+    latency_ms: dict[str, float]
+    front_end_difference: float | None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What an artefact is made of."""
+
+    run: RunFolder
+    space: Space
+    opened: OpenedSource
+    finalist: Finalist
+    trained: Trained
+    model: Model
+
+
+def deploy_run(
+    run: RunFolder,
+    format_: str,
+    out: Path,
+    *,
+    trial: int | None = None,
+    int8: bool = True,
+    int8_tolerance: float = TOLERANCE,
+) -> Deployed:
+    """Write the artefact of a finished run to the folder ``out``: the finalist of ``trial``, or the best on validation.
+
+    Every model is run on the test split once it is written. The float ones must agree with the PyTorch network on 99 % of
+    the clips and be within half a point of its accuracy, int8 may lose ``int8_tolerance`` points; else nothing is left.
+
+    Raises:
+        ExportError: unknown format, ``out`` is in use, or a model is not the network; says the figures.
+        RunFolderError: the run is unfinished, in use, its data has changed, or it has no such finalist.
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    _check_wishes(format_, out)
+    with run.locked():
+        space, opened = reopened(run)
+        finalist, trained = chosen_finalist(run, space, trial)
+        source = _Source(run, space, opened, finalist, trained, load_model(trained.folder / MODEL))
+        _check_front_end(source.model.candidate.frontend)
+        done: list[Deployed] = []
+        write_folder_atomically(
+            out, lambda folder: done.append(_write(source, folder, out, format_, int8, int8_tolerance))
+        )
+    return done[0]
+
+
+def _write(source: _Source, folder: Path, out: Path, format_: str, int8: bool, int8_tolerance: float) -> Deployed:
+    """Fill ``folder``, which becomes ``out``."""
+    model, root, clips = source.model, source.run.root, source.opened.clips
+    frontend, test = model.candidate.frontend, clips.split("test")
+    network, difference = torch_run(model.whole), None
+    reference = open_test(root, test, frontend, network)
+    if format_ == "onnx":
+        calibration = calibration_features(root, clips.split("train"), frontend) if int8 else None
+        models, difference = write_onnx(folder, model, calibration, reference)
+    else:
+        models = write_torch(folder, source.trained.folder / MODEL, reference)
+    refuse_other_networks(models, int8_tolerance)
+    write_json(folder / names.FRONTEND, frontend_note(frontend))
+    labels = "".join(f"{name}\n" for name in model.classes)
+    (folder / names.LABELS).write_text(labels, encoding="utf-8")
+    heard = {name: open_session(folder / name) for name in models if name in WAVEFORM.values()}
+    write_golden(folder, frontend, model.classes, torch_run(front_end(frontend)), network, heard)
+    (folder / names.CARD).write_text(_card(source, folder), encoding="utf-8")
+    open_artefact(folder)  # as a person will
+    taken = latencies(folder, model, models)
+    done = Deployed(out, source.finalist.name, models, reference.accuracy, taken, difference)
+    write_json(folder / names.MANIFEST, _manifest(done, source, folder, reference))
+    return done
+
+
+def _check_wishes(format_: str, out: Path) -> None:
+    problems = []
+    if format_ not in FORMATS:
+        problems.append(Problem("--format", f"{format_!r} is not known; one of {', '.join(FORMATS)}"))
+    if out.exists() and not out.is_dir():
+        problems.append(Problem(f"--out {out}", "is a file; name a folder"))
+    elif out.is_dir() and any(out.iterdir()):
+        problems.append(Problem(f"--out {out}", "is not empty; name another folder, or delete this one"))
+    if problems:
+        raise ExportError("Nothing was exported:", problems)
+    if format_ == "onnx":
+        extra("onnx")
+        extra("onnxruntime")
+
+
+def _check_front_end(frontend: FrontEnd) -> None:
+    if frontend.channels != 1 or frontend.standardise not in ("none", "sample"):
+        found = f"{frontend.channels} channels, standardise: {frontend.standardise}"
+        what = f"{found}; what can be exported has one channel, standardised by itself (sample) or not at all (none)"
+        raise ExportError("Nothing was exported:", [Problem("front end", what)])
+
+
+def frontend_note(frontend: FrontEnd) -> dict[str, Any]:
+    """What ``frontend.json`` holds: the front end, and in words what a port must know."""
+    return {
+        "frontend": frontend.to_json(),
+        "input": {
+            "samples": frontend.samples,
+            "features": list(frontend.shape),
+            "layout": "batch, channel, freq, time",
+        },
+        "resampling": "soxr HQ, mean of the channels",
+        "frames": "periodic Hann window in the middle of n_fft samples; centre: every hop's sample, ends reflected",
+        "features": "log(mel filters @ |rfft|^2 + log_floor)" if frontend.kind == "logmel" else "samples times scale",
+        "windows": "end to end; a shorter file is repeated to fill one",
+        "clip_score": f"mean of softmax over the windows within {AUDIBLE_DB:g} dB of the loudest",
+    }
+
+
+def _card(source: _Source, folder: Path) -> str:
+    clips, trained = source.opened.clips, source.trained
+    splits = {name: clips.split(name) for name in ("train", "validation", "test")}
+    seen = splits["train"].seen_devices
+    metrics = {
+        "validation": trained.validation,
+        "test": measure_on_test(trained, splits["test"], source.run.root, seen),
+    }
+    counts = {name: len(part) for name, part in splits.items()}
+    files = {name: what for name, what in WHAT.items() if (folder / name).exists()}
+    return model_card(source.space, source.finalist, trained, metrics, source.opened.synthetic, counts, files)
+
+
+def _manifest(done: Deployed, source: _Source, folder: Path, reference: Reference) -> dict[str, Any]:
+    files: Mapping[str, Path] = {path.name: path for path in sorted(folder.iterdir())}
+    taken = {name: round(value, 3) for name, value in done.latency_ms.items()}
+    models = {name: {**one.to_json(), "latency_ms": taken.get(name)} for name, one in done.models.items()}
+    return {
+        "asc_search": __version__,
+        "run": source.run.root.resolve().name,
+        "finalist": done.finalist,
+        "window_s": source.model.candidate.frontend.seconds,
+        "test_clips": len(reference.clips),
+        "pytorch": {"accuracy": round(done.torch_accuracy, 5), "latency_ms": taken["pytorch"]},
+        "front_end_difference": done.front_end_difference,
+        "models": models,
+        "sha256": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()},
+    }

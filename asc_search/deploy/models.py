@@ -1,0 +1,165 @@
+"""The model files of an artefact: written, run on the test split, refused or timed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.data.clips import Clips
+from asc_search.deploy import artefact as names
+from asc_search.deploy.check import Parity, Reference, float_problems, int8_problems
+from asc_search.deploy.session import Run, latency_ms, open_session
+from asc_search.errors import ExportError
+from asc_search.progress import bar
+from asc_search.train.features import frontend_windows
+from asc_search.train.model_file import Model, load_model
+
+CALIBRATION_CLIPS = CALIBRATION_WINDOWS = 256
+WAVEFORM = {names.MODEL: names.WAVEFORM_MODEL, names.INT8: names.WAVEFORM_INT8}
+QUANTISED = (names.INT8, names.WAVEFORM_INT8)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model file as it lies on disk: its bytes, those of the constants in it, and its parity on the test split."""
+
+    size_bytes: int
+    weight_bytes: int
+    parity: Parity
+
+    def to_json(self) -> dict[str, Any]:
+        return {"size_bytes": self.size_bytes, "weight_bytes": self.weight_bytes, **self.parity.to_json()}
+
+
+def torch_run(module: nn.Module) -> Run:
+    """A module as a function of arrays, in evaluation mode, on the CPU."""
+    module = module.cpu().eval()
+
+    def run(x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(torch.from_numpy(x)).numpy()
+
+    return run
+
+
+def calibration_features(folder: Path, training: Clips, frontend: FrontEnd) -> np.ndarray:
+    """Up to ``CALIBRATION_WINDOWS`` audible windows (windows, *frontend.shape), spread evenly over the training clips."""
+    some = training.take(_spread(len(training), CALIBRATION_CLIPS).tolist())
+    windows = frontend_windows(folder, some, frontend)
+    audible = np.flatnonzero(windows.audible)
+    return windows.values[audible[_spread(len(audible), CALIBRATION_WINDOWS)]]
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most ``most`` of the numbers below ``count``, evenly apart."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
+
+
+def write_onnx(
+    folder: Path, model: Model, calibration: np.ndarray | None, reference: Reference
+) -> tuple[dict[str, Measured], float]:
+    """Write the graphs, int8 where there are ``calibration`` features, and run each on the test split.
+
+    Returns them by file name, and the largest difference of the front end's features on the test split.
+    """
+    import onnx
+
+    from asc_search.deploy.int8 import quantised
+    from asc_search.deploy.onnx_frontend import frontend_graph
+    from asc_search.deploy.onnx_network import (
+        constant_bytes,
+        joined,
+        network_graph,
+        with_half_constants,
+        with_short_names,
+    )
+
+    frontend = model.candidate.frontend
+    front = frontend_graph(frontend)
+    networks = {names.MODEL: with_half_constants(network_graph(model.whole, frontend.shape, fold=False))}
+    if calibration is not None:
+        with busy("quantising"):
+            networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
+    models = {}
+    for name, network in networks.items():
+        parities = {name: reference.from_features, WAVEFORM[name]: reference.from_waveforms}
+        graphs = {name: network, WAVEFORM[name]: joined(front, network)}
+        for file, graph in graphs.items():
+            graph = with_short_names(graph)
+            onnx.checker.check_model(graph)
+            onnx.save(graph, folder / file)
+            parity = parities[file](open_session(folder / file), file)
+            models[file] = Measured((folder / file).stat().st_size, constant_bytes(graph), parity)
+    return models, reference.front_end_difference(open_session(front.SerializeToString()))
+
+
+def write_torch(folder: Path, trained: Path, reference: Reference) -> dict[str, Measured]:
+    """Copy the trained weights, which carry their specification, and run them on the test split as read back.
+
+    There is no program of ``torch.export`` beside: to load one unpickles whatever its archive says is pickled.
+    """
+    path = folder / names.TORCH_MODEL
+    shutil.copyfile(trained, path)
+    parity = reference.from_features(torch_run(load_model(path).whole), path.name)
+    with safe_open(path, framework="pt") as file:
+        tensors = [file.get_tensor(name) for name in file.keys()]  # noqa: SIM118
+    return {path.name: Measured(path.stat().st_size, sum(tensor.nbytes for tensor in tensors), parity)}
+
+
+def refuse_other_networks(models: Mapping[str, Measured], int8_tolerance: float) -> None:
+    """Refuse models that are not the network that was trained.
+
+    Raises:
+        ExportError: with the figures.
+    """
+    problems = [
+        problem for name, one in models.items() if name not in QUANTISED for problem in float_problems(name, one.parity)
+    ]
+    if problems:
+        raise ExportError("The artefact is not the network, nothing was written (please report this):", problems)
+    problems = [
+        problem
+        for name, one in models.items()
+        if name in QUANTISED
+        for problem in int8_problems(name, one.parity, int8_tolerance)
+    ]
+    if problems:
+        advice = "Allow it with --int8-tolerance POINTS, leave int8 out with --no-int8, or export another --trial."
+        raise ExportError("int8 loses too much accuracy on the test split, nothing was written:", problems, advice)
+
+
+def latencies(folder: Path, model: Model, models: Mapping[str, Measured]) -> dict[str, float]:
+    """Median milliseconds a window of ONNX files on one thread, and as ``pytorch`` of the network in eager PyTorch."""
+    frontend = model.candidate.frontend
+    wave = np.zeros((1, frontend.samples), np.float32)
+    features = np.random.default_rng(0).standard_normal((1, *frontend.shape)).astype(np.float32)
+    calls: dict[str, Callable[[], object]] = {
+        name: partial(open_session(folder / name), wave if name in WAVEFORM.values() else features)
+        for name in models
+        if name != names.TORCH_MODEL
+    }
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with busy("timing"):
+            return latency_ms({"pytorch": partial(torch_run(model.whole), features), **calls})
+    finally:
+        torch.set_num_threads(threads)
+
+
+def busy(what: str) -> AbstractContextManager:
+    """A display of something under way that cannot say how far it is."""
+    progress = bar()
+    progress.add_task(what, total=None)
+    return progress
