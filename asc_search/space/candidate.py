@@ -111,6 +111,10 @@ class Distillation:
     predicting the teachers' embeddings from the student's pooled features, through a layer that is thrown away; 0 for
     none. ``mixed`` is the share of an epoch's windows that are mixtures of two, which the teachers have heard as such and
     whose label is that of both, in their shares.
+
+    ``peers`` is the drawn subset of larger networks that learn beside the student on the same batches, each from the labels
+    and from the others (deep mutual learning, ``losses.mutual_learning``): ``mutual`` is the weight of the mean divergence
+    of the others, softened by ``temperature``. The student alone is measured, priced and deployed.
     """
 
     teachers: tuple[str, ...] = ()
@@ -121,6 +125,13 @@ class Distillation:
     average: str = "logits"
     features: float = 0.0
     mixed: float = 0.0
+    peers: tuple[str, ...] = ()
+    mutual: float = 1.0
+
+    @property
+    def by_others(self) -> bool:
+        """Whether any network teaches it: a teacher or a peer."""
+        return bool(self.teachers or self.peers)
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,8 @@ class Candidate:
         pruned = f", {self.pruning.ratio:.0%} of channels pruned" if self.pruning.ratio else ""
         plan = self.distillation
         taught = f"T {plan.temperature:.2g}, weight {plan.weight:.2g}" if plan.teachers else "no teacher"
+        if plan.peers:
+            taught += f", beside {', '.join(plan.peers)} (T {plan.temperature:.2g}, mutual {plan.mutual:.2g})"
         return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned}; {taught}"
 
     def to_json(self) -> dict[str, Any]:
@@ -167,19 +180,24 @@ class Candidate:
             "weight_type": self.weight_type,
             "pruning": asdict(self.pruning),
             "training": asdict(self.training),
-            "distillation": {**asdict(self.distillation), "teachers": list(self.distillation.teachers)},
+            "distillation": {
+                **asdict(self.distillation),
+                "teachers": list(self.distillation.teachers),
+                "peers": list(self.distillation.peers),
+            },
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Candidate:
-        distillation = {**data["distillation"], "teachers": tuple(data["distillation"]["teachers"])}
+        plan = data["distillation"]
+        members = {"teachers": tuple(plan["teachers"]), "peers": tuple(plan.get("peers", ()))}
         return Candidate(
             frontend=FrontEnd.from_json(data["frontend"]),
             network=NetSpec.from_json(data["network"]),
             weight_type=data["weight_type"],
             pruning=Pruning(**data["pruning"]),
             training=Training(**data["training"]),
-            distillation=Distillation(**distillation),
+            distillation=Distillation(**{**plan, **members}),
         )
 
     def digest(self) -> str:

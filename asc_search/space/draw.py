@@ -73,7 +73,7 @@ def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
         pruning=Pruning(**{key: values["pruning." + key] for key in PRUNING}),
         training=Training(**{key: values["training." + key] for key in TRAINING}),
         distillation=Distillation(
-            values["distillation.teachers"], **{key: values["distillation." + key] for key in DISTILLATION}
+            **{key: values["distillation." + key] for key in ("teachers", "peers", *DISTILLATION)}
         ),
     )
 

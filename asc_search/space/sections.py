@@ -24,9 +24,10 @@ from asc_search.space.schema import (
     SEARCH,
     TEXT,
     Field,
+    peer_options,
     teacher_options,
 )
-from asc_search.space.space import Budget, Data, Export, NetworkTeacher, Retrain, Search, TaggerTeacher, Teacher
+from asc_search.space.space import Budget, Data, Export, NetworkTeacher, Peer, Retrain, Search, TaggerTeacher, Teacher
 from asc_search.space.tree import Mistakes, Node, join, near, shown
 
 _LISTS = ("labels", "train_folds", "test_folds", "validation_devices", "response_devices")
@@ -146,24 +147,41 @@ def pool(node: Node | None, folder: Path, student_s: float, mistakes: Mistakes) 
 
     ``student_s`` is the length of the students' windows.
     """
-    path = "distillation.pool"
+    declared = _declared(node, "distillation.pool", "teachers", mistakes)
+    return {
+        name: _teacher(name, teacher, place, folder, student_s, mistakes) for name, (teacher, place) in declared.items()
+    }
+
+
+def peers(node: Node | None, mistakes: Mistakes) -> dict[str, Peer]:
+    """The networks that may learn beside a student by name, declared as :func:`pool`'s."""
+    declared, options = _declared(node, "distillation.peer_pool", "peers", mistakes), peer_options()
+    found = {}
+    for name, (peer, path) in declared.items():
+        given = entries(peer, path, options, mistakes, ("family",))
+        found[name] = Peer(name, **_network(given, path, options, mistakes))
+    return found
+
+
+def _declared(node: Node | None, path: str, what: str, mistakes: Mistakes) -> dict[str, tuple[Node, str]]:
+    """The declarations at ``path`` by name, each with its own path."""
     if node is None or node.value is None:
         return {}
     if isinstance(node.value, dict):
-        declared = [(name, teacher, join(path, name)) for name, teacher in node.value.items()]
+        declared = [(name, one, join(path, name)) for name, one in node.value.items()]
     elif isinstance(node.value, list):
         declared = _named(node.value, path, mistakes)
     else:
-        mistakes.add(node.line, path, f"expected a mapping of teachers, got {shown(node.value)}")
+        mistakes.add(node.line, path, f"expected a mapping of {what}, got {shown(node.value)}")
         return {}
-    teachers = {}
-    for name, teacher, place in declared:
+    found: dict[str, tuple[Node, str]] = {}
+    for name, one, place in declared:
         if not _NAME.fullmatch(name):
-            mistakes.add(teacher.line, place, "a teacher's name is letters, digits, _ and -, at most 64")
-        elif name in teachers:
-            mistakes.add(teacher.line, place, f"{name!r} stands twice")
-        teachers[name] = _teacher(name, teacher, place, folder, student_s, mistakes)
-    return teachers
+            mistakes.add(one.line, place, f"a name among {what} is letters, digits, _ and -, at most 64")
+        elif name in found:
+            mistakes.add(one.line, place, f"{name!r} stands twice")
+        found[name] = one, place
+    return found
 
 
 def _named(nodes: list[Node], path: str, mistakes: Mistakes) -> list[tuple[str, Node, str]]:
@@ -195,9 +213,7 @@ def _teacher(name: str, node: Node, path: str, folder: Path, student_s: float, m
         written = values.pop("weights")
         return TaggerTeacher(name, folder / Path(written).expanduser(), written, **values)
     given = entries(node, path, ["kind", *options, "frontend"], mistakes, ("family",))
-    values = constants(given, path, options, mistakes)
-    freq, time = values["stem_stride"].split("x")
-    values["stem_stride"] = (int(freq), int(time))
+    values = _network(given, path, options, mistakes)
     place = join(path, "frontend")
     own = entries(given.get("frontend"), place, FRONTEND, mistakes)
     own_values = constants(own, place, {key: FRONTEND[key] for key in FRONTEND if key in own}, mistakes)
@@ -205,3 +221,10 @@ def _teacher(name: str, node: Node, path: str, folder: Path, student_s: float, m
         what = f"{own_values['seconds']:g} s is shorter than the students' windows of {student_s:g} s, which it has to cover"
         mistakes.add(own["seconds"].line, join(place, "seconds"), what)
     return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))
+
+
+def _network(given: Mapping[str, Node], path: str, options: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
+    """The values of a declared network, the stride of its stem as a pair."""
+    values = constants(given, path, options, mistakes)
+    freq, time = values["stem_stride"].split("x")
+    return {**values, "stem_stride": (int(freq), int(time))}

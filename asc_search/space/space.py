@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.nets.spec import Scalar
+from asc_search.nets.cost import Shape
+from asc_search.nets.plan import mobile
+from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.space.domains import Constant, Domain, Value
 
 Condition = tuple[tuple[str, tuple[Scalar | None, ...]], ...]
@@ -85,11 +87,8 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class NetworkTeacher:
-    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's.
-
-    Its windows may be longer (``seconds``); a student's window is then taught what the teacher says to its own around it.
-    """
+class Peer:
+    """A larger network that learns beside students, on their front end and by their training."""
 
     name: str
     family: str
@@ -97,6 +96,19 @@ class NetworkTeacher:
     multiplier: float
     expansion: float
     stem_stride: tuple[int, int]
+
+    def network(self, shape: Shape, classes: int) -> NetSpec:
+        """The network that hears inputs of ``shape``."""
+        return mobile(self.family, shape, classes, self.base, self.multiplier, self.expansion, self.stem_stride)
+
+
+@dataclass(frozen=True)
+class NetworkTeacher(Peer):
+    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's.
+
+    Its windows may be longer (``seconds``); a student's window is then taught what the teacher says to its own around it.
+    """
+
     epochs: int
     lr: float
     frontend: tuple[tuple[str, int | float], ...] = ()
@@ -162,8 +174,8 @@ class Space:
     """A search space as loaded from ``file``.
 
     ``parameters`` are all parameters, constants too, each after those its condition names; ``stages`` holds the names
-    of the family options that each stage gives, ``ends`` those given for stem and head; ``pool`` the teachers there are,
-    in the order written.
+    of the family options that each stage gives, ``ends`` those given for stem and head; ``pool`` the teachers there are
+    and ``peers`` the networks that may learn beside a student, in the order written.
     """
 
     file: str
@@ -178,6 +190,7 @@ class Space:
     budget: Budget = field(default_factory=Budget)
     objectives: tuple[str, ...] = ("accuracy", "macs")
     export: Export | None = None
+    peers: dict[str, Peer] = field(default_factory=dict)
 
     @cached_property
     def constants(self) -> dict[str, Value]:
@@ -199,6 +212,7 @@ class Space:
         pool = [_declared(teacher) for teacher in self.pool.values()]
         parts = (self.data, self.budget, replace(self.search, trials=0))
         content = [parameters, pool, [asdict(part) for part in parts], self.objectives]
+        content += [[asdict(peer) for peer in self.peers.values()]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -58,7 +58,7 @@ class Finalist:
 
 
 def undistilled(finalist: Finalist) -> Finalist:
-    """The finalist's twin, taught by labels alone; it hears the same mixtures."""
+    """The finalist's twin, taught by labels alone, without peers; it hears the same mixtures."""
     twin = replace(finalist.candidate, distillation=Distillation(mixed=finalist.candidate.distillation.mixed))
     return Finalist(f"{finalist.name}, no teacher", "undistilled", twin, finalist.trial)
 
