@@ -148,6 +148,7 @@ DISTILLATION = {
     "average": _choice(_DISTIL.average, ("logits", "probabilities"), "what of several teachers is averaged"),
     "features": _number(_DISTIL.features, 0, 1e3, "weight of predicting the teachers' embeddings, 0 for none"),
     "mixed": _number(_DISTIL.mixed, 0, 1, "share of the windows that are mixtures of two, labelled by the teachers"),
+    "class_share": _number(_DISTIL.class_share, 0, 1, "share of the classes in scores fused with groups (data.groups)"),
     "mutual": _number(_DISTIL.mutual, 0, 1e3, "weight of what the peers say (deep mutual learning)"),
 }
 

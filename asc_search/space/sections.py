@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asc_search.data.source import KINDS
 from asc_search.nets.blocks import Option
+from asc_search.space.candidate import Groups
 from asc_search.space.grammar import complaint, constants, entries, items
 from asc_search.space.schema import (
     DATA,
@@ -27,8 +28,19 @@ from asc_search.space.schema import (
     peer_options,
     teacher_options,
 )
-from asc_search.space.space import Budget, Data, Export, NetworkTeacher, Peer, Retrain, Search, TaggerTeacher, Teacher
-from asc_search.space.tree import Mistakes, Node, join, near, shown
+from asc_search.space.space import (
+    Budget,
+    Data,
+    Export,
+    NetworkTeacher,
+    Peer,
+    Retrain,
+    Search,
+    Space,
+    TaggerTeacher,
+    Teacher,
+)
+from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
 
 _LISTS = ("labels", "train_folds", "test_folds", "validation_devices", "response_devices")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -38,7 +50,7 @@ def data(node: Node | None, mistakes: Mistakes) -> Data:
     """The ``data`` section; a text is short for its ``source``."""
     given = {"source": node} if node is not None and isinstance(node.value, str) else None
     if given is None:
-        given = entries(node, "data", [*DATA, *_LISTS], mistakes)
+        given = entries(node, "data", [*DATA, *_LISTS, "groups"], mistakes)
     values = constants(given, "data", DATA, mistakes)
     source = values["source"]
     kind, _, path = source.partition(":")
@@ -52,7 +64,51 @@ def data(node: Node | None, mistakes: Mistakes) -> Data:
     if both:
         what = f"{', '.join(sorted(both))} is in train_folds too; a fold is for one of them"
         mistakes.add(given["test_folds"].line, "data.test_folds", what)
-    return Data(**values, **lists)
+    return Data(**values, **lists, groups=_groups(given.get("groups"), mistakes))
+
+
+def _groups(node: Node | None, mistakes: Mistakes) -> Groups:
+    """Groups of classes; that every class is in one is known where the data are (``check_groups``)."""
+    if node is None:
+        return ()
+    path = "data.groups"
+    if not isinstance(node.value, dict) or len(node.value) < 2:
+        what = "a mapping with one group" if isinstance(node.value, dict) else shown(node.value)
+        mistakes.add(node.line, path, f"expected a mapping of two groups or more to their classes, got {what}")
+        return ()
+    groups, seen = [], {}
+    for name, listed in node.value.items():
+        members = _texts(listed, join(path, name), mistakes)
+        for member in members:
+            if member in seen:
+                mistakes.add(
+                    listed.line, join(path, name), f"{member} is in {seen[member]} too; a class is in one group"
+                )
+            seen.setdefault(member, name)
+        groups.append((name, members))
+    return tuple(groups)
+
+
+def check_groups(space: Space, classes: Sequence[str]) -> None:
+    """Check that every one of ``classes`` is in a group of the space, if it has any, and nothing else is.
+
+    Raises:
+        SpaceError: one is not, or a group holds what is no class; with file and line.
+    """
+    if not space.data.groups:
+        return
+    mistakes, path = Mistakes(space.file), "data.groups"
+    root = parse(space.source_text, mistakes)
+    node = root.value["data"].value["groups"]
+    known = {member for _, members in space.data.groups for member in members}
+    if missing := [name for name in classes if name not in known]:
+        mistakes.add(node.line, path, f"no group has {', '.join(missing)}; every class is in exactly one")
+    for name, members in space.data.groups:
+        for member in members:
+            if member not in classes:
+                what = f"{member} is no class of the data{near(member, classes) or '; they are ' + ', '.join(classes)}"
+                mistakes.add(node.value[name].line, join(path, name), what)
+    mistakes.check()
 
 
 def _texts(node: Node, path: str, mistakes: Mistakes) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.cost import Shape
 from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec, Scalar
+from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
 
 Condition = tuple[tuple[str, tuple[Scalar | None, ...]], ...]
@@ -57,7 +58,8 @@ class Data:
     With ``segments`` a training clip is a whole 10-s segment, whose 1-s files are joined; validation and test stay by file.
     ``subset`` is the official part of the TAU 2022 training set, its list looked for in the folder ``lists``.
     ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
-    whose clips may be heard through them, all if none is given.
+    whose clips may be heard through them, all if none is given. ``groups`` of the classes, each class in one, are learnt
+    beside them.
     """
 
     source: str = "demo"
@@ -73,6 +75,7 @@ class Data:
     allow_leaky_split: bool = False
     responses: str = "generated"
     response_devices: tuple[str, ...] = ()
+    groups: Groups = ()
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,10 @@ class Space:
     def varying(self) -> tuple[Parameter, ...]:
         """The parameters that vary or exist under a condition, in the order in which they are drawn."""
         return tuple(p for p in self.parameters if p.name not in self.constants)
+
+    def outputs(self, classes: int) -> int:
+        """Outputs of a network's last layer: one for each of ``classes``, and for each group of them."""
+        return classes + len(self.data.groups)
 
     def digest(self) -> str:
         """Short hash of what the space means: comments, formatting and spelled-out defaults do not change it.

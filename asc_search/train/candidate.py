@@ -14,6 +14,7 @@ from asc_search.space.candidate import Candidate
 from asc_search.space.space import Peer
 from asc_search.train.batches import batch_count, epoch_batches
 from asc_search.train.fit import Recipe, TrainState, device, fit, restore, start
+from asc_search.train.groups import membership, two_tasks
 from asc_search.train.inputs import Inputs, open_inputs
 from asc_search.train.losses import distillation, mutual_learning
 from asc_search.train.mixtures import Mixtures
@@ -77,10 +78,14 @@ def train_candidate(
     recipe = Recipe(training, epochs, batch_count(inputs.windows, training), predicted, material.peers_of(candidate))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
     state.standardise = inputs.standardise
+    loss = partial(mutual_learning if plan.peers else distillation, plan=plan, smoothing=training.label_smoothing)
+    if candidate.groups:
+        belongs = membership(candidate.groups, material.training.classes).to(device())
+        loss = two_tasks(loss, belongs, training.label_smoothing)
     return fit(
         state,
         lambda epoch: epoch_batches(inputs, targets, training, seed, epoch, epochs, device(), plan.mixed),
-        partial(mutual_learning if plan.peers else distillation, plan=plan, smoothing=training.label_smoothing),
+        loss,
         recipe,
         epochs if until is None else until,
         save_to=checkpoint,

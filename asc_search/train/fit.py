@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,12 +23,12 @@ from asc_search.train.allocator import keep_freed_memory
 from asc_search.train.ema import Average
 from asc_search.train.losses import Batch
 from asc_search.train.optimizers import make_optimizer
+from asc_search.train.pcgrad import pcgrad
 from asc_search.train.schedules import schedule_of
 from asc_search.train.watch import LOOK_EVERY, Watch
 
-Loss = Callable[
-    ..., torch.Tensor
-]  # (logits, batch) -> loss; also predicted=embedding, peers=logits where in the Recipe
+# (logits, batch) -> loss, or one for each task; also predicted=embedding, peers=logits where the Recipe has them
+Loss = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 Batches = Callable[[int], Iterable[Batch]]  # epoch -> its batches
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -151,7 +151,7 @@ def fit(
     ``before_epoch`` may put another network in place (pruning); ``after_epoch`` reports. ``loss`` gets float32 logits
     whatever the precision; fp16 gradients are scaled, which makes CUDA wait in each step where the optimiser is not fused.
     With peers it is one number for all networks: its gradient in each is that of the network's own loss. Every network is
-    clipped and stepped by itself.
+    clipped and stepped by itself. A tuple of losses is of several tasks, whose gradients meet by PCGrad.
 
     Raises:
         DivergedError: the loss is not finite or has exploded, or a weight is not finite; nothing of that epoch is saved.
@@ -169,6 +169,7 @@ def fit(
         watch = Watch(state.epoch, every=LOOK_EVERY if on.type == "cuda" else 1)
         if average is not None:
             average.swap()
+        order = torch.Generator().manual_seed(_derived(state.seed, state.epoch, 2))
         with _drawing_from(state.seed, state.epoch):
             for step, batch in enumerate(batches(state.epoch)):
                 progress = (state.epoch + (step + 0.5) / recipe.steps_per_epoch) / recipe.epochs
@@ -177,10 +178,11 @@ def fit(
                 with _forward_in(training.precision, on):
                     logits, told = _outputs(network, state.regressor, peers, batch.x)
                 value = loss(logits.float(), batch, **told)
-                watch.add(value)
+                tasks = value if isinstance(value, tuple) else (value,)
+                watch.add(sum(tasks))
                 for optimizer in optimizers:
                     optimizer.zero_grad(set_to_none=True)
-                scaler.scale(value).backward()
+                _backward(scaler.scale(tasks), state, order)
                 for optimizer in optimizers:
                     if training.grad_clip > 0:
                         scaler.unscale_(optimizer)
@@ -197,6 +199,17 @@ def fit(
             _save(save_to, state)
         after_epoch(state)
     return state
+
+
+def _backward(tasks: Sequence[torch.Tensor], state: TrainState, order: torch.Generator) -> None:
+    """The gradients of a loss, or of those of several tasks: by PCGrad in the network, summed in its peers."""
+    if len(tasks) == 1:
+        tasks[0].backward()
+        return
+    pcgrad(tasks, state.optimizer.param_groups[0]["params"], order)
+    of_peers = [parameter for peer in state.peers for parameter in peer.network.parameters()]
+    if of_peers:
+        sum(tasks).backward(inputs=of_peers)
 
 
 def _equip(state: TrainState, recipe: Recipe) -> None:
