@@ -115,7 +115,7 @@ def retrain_front(
     others = [reference(design, best.candidate, classes) for design in space.retrain.references]
     if space.retrain.undistilled:
         others += [
-            undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.teachers
+            undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.by_others
         ]
     return {**trained, **retrain_all(others, material, validation, run, epochs, seeds, parallel)}
 

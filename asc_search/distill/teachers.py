@@ -20,7 +20,6 @@ from asc_search.distill.alignment import around
 from asc_search.distill.head import cross_fitted_logits, fit_head
 from asc_search.errors import WeightsError
 from asc_search.files import read_json, write_atomically, write_json
-from asc_search.nets.plan import mobile
 from asc_search.nets.tagger import load_tagger
 from asc_search.space.candidate import Candidate, Training
 from asc_search.space.space import NetworkTeacher, TaggerTeacher
@@ -144,16 +143,7 @@ def _network(
     recipe = replace(recipe, lr=teacher.lr, crops_per_clip=max(1, round(recipe.crops_per_clip / longer)))
     if longer > 1 and any(training.more):
         validation = join_segments(validation)
-    spec = mobile(
-        teacher.family,
-        own.shape,
-        len(training.classes),
-        teacher.base,
-        teacher.multiplier,
-        teacher.expansion,
-        teacher.stem_stride,
-    )
-    candidate = Candidate(own, spec, training=recipe)
+    candidate = Candidate(own, teacher.network(own.shape, len(training.classes)), training=recipe)
     state = train_candidate(
         candidate,
         material,

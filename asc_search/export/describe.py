@@ -10,7 +10,7 @@ from asc_search.space.candidate import Candidate
 
 def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mapping[str, str | int | None]:
     """The system description of the meta file, in the tags the official template suggests."""
-    training, taught = candidate.training, candidate.distillation.teachers
+    training, taught, peers = candidate.training, candidate.distillation.teachers, candidate.distillation.peers
     stripes = training.stripes_p > 0
     augmentations = {
         "mixup": training.mixup_alpha > 0,
@@ -27,12 +27,16 @@ def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mappin
         "spectrum correction": training.correction_p > 0,
     }
     management = {
-        "knowledge distillation": bool(taught),
+        "knowledge distillation": candidate.distillation.by_others,
         "pruning": candidate.pruning.ratio > 0,
         "precision_16": candidate.weight_type == "fp16",
         "network design": True,
     }
-    steps = ["train teachers", "train student using knowledge distillation"] if taught else ["train"]
+    together = " and peers by deep mutual learning" if peers else ""
+    if taught:
+        steps = ["train teachers", f"train student using knowledge distillation{together}"]
+    else:
+        steps = [f"train student{together}"] if peers else ["train"]
     if len(taught) > 1:
         steps.insert(1, "ensemble teachers")
     rate_khz = candidate.frontend.rate_hz / 1000

@@ -132,7 +132,7 @@ def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
                     for with_stride in (False, True):
                         block.add(batch, rows[strided == with_stride], out, Place(number, index, last), with_stride)
         head = _Layer(columns, "network.head", "network.head_", "head", space.ends["head"], None)
-        head.add(batch, everyone, np.full(count, classes), Place())
+        head.add(batch, everyone, np.full(count, space.outputs(classes)), Place())
     kinds = columns["weight_type"]
     size = np.array([BYTES_PER_WEIGHT[kind] for kind in kinds.table])[kinds.values]
     params, macs, conv_linear_macs = (_whole(one) for one in (batch.params, batch.macs, batch.conv_linear_macs))

@@ -13,6 +13,8 @@ from asc_search.errors import NetworkError
 from asc_search.nets.network import shrink
 from asc_search.nets.spec import NetSpec
 
+Groups = tuple[tuple[str, tuple[str, ...]], ...]  # groups of classes: (name, its classes)
+
 
 @dataclass(frozen=True)
 class Pruning:
@@ -111,6 +113,13 @@ class Distillation:
     predicting the teachers' embeddings from the student's pooled features, through a layer that is thrown away; 0 for
     none. ``mixed`` is the share of an epoch's windows that are mixtures of two, which the teachers have heard as such and
     whose label is that of both, in their shares.
+
+    ``peers`` is the drawn subset of larger networks that learn beside the student on the same batches, each from the labels
+    and from the others (deep mutual learning, ``losses.mutual_learning``): ``mutual`` is the weight of the mean divergence
+    of the others, softened by ``temperature``. The student alone is measured, priced and deployed.
+
+    ``class_share`` is, where classes are learnt beside groups of them, the share of the classes in the scores
+    (``groups.Fusion``).
     """
 
     teachers: tuple[str, ...] = ()
@@ -121,11 +130,23 @@ class Distillation:
     average: str = "logits"
     features: float = 0.0
     mixed: float = 0.0
+    peers: tuple[str, ...] = ()
+    mutual: float = 1.0
+    class_share: float = 0.8
+
+    @property
+    def by_others(self) -> bool:
+        """Whether any network teaches it: a teacher or a peer."""
+        return bool(self.teachers or self.peers)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Front end, network as first trained, pruning, weight type, training and distillation."""
+    """Front end, network as first trained, pruning, weight type, training and distillation.
+
+    With ``groups`` of the classes the network's last layer has outputs for these, too, after those for the classes. They
+    are a second task (``train.groups``), whose gradient meets the first's by PCGrad. Teachers and peers know classes only.
+    """
 
     frontend: FrontEnd
     network: NetSpec
@@ -133,6 +154,7 @@ class Candidate:
     pruning: Pruning = field(default_factory=Pruning)
     training: Training = field(default_factory=Training)
     distillation: Distillation = field(default_factory=Distillation)
+    groups: Groups = ()
 
     @property
     def deployed(self) -> NetSpec:
@@ -160,6 +182,10 @@ class Candidate:
         taught = f"T {plan.temperature:.2g}, weight {plan.weight:.2g}" if plan.teachers else "no teacher"
         taught += f", features {plan.features:.2g}" if plan.teachers and plan.features else ""
         taught += f", {plan.mixed:.0%} mixtures" if plan.mixed else ""
+        if plan.peers:
+            taught += f", beside {', '.join(plan.peers)} (T {plan.temperature:.2g}, mutual {plan.mutual:.2g})"
+        if self.groups:
+            taught += f", {len(self.groups)} groups beside the classes (share {plan.class_share:.2g})"
         return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned}; {taught}"
 
     def to_json(self) -> dict[str, Any]:
@@ -169,19 +195,26 @@ class Candidate:
             "weight_type": self.weight_type,
             "pruning": asdict(self.pruning),
             "training": asdict(self.training),
-            "distillation": {**asdict(self.distillation), "teachers": list(self.distillation.teachers)},
+            "distillation": {
+                **asdict(self.distillation),
+                "teachers": list(self.distillation.teachers),
+                "peers": list(self.distillation.peers),
+            },
+            "groups": [[name, list(members)] for name, members in self.groups],
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Candidate:
-        distillation = {**data["distillation"], "teachers": tuple(data["distillation"]["teachers"])}
+        plan = data["distillation"]
+        members = {"teachers": tuple(plan["teachers"]), "peers": tuple(plan.get("peers", ()))}
         return Candidate(
             frontend=FrontEnd.from_json(data["frontend"]),
             network=NetSpec.from_json(data["network"]),
             weight_type=data["weight_type"],
             pruning=Pruning(**data["pruning"]),
             training=Training(**data["training"]),
-            distillation=Distillation(**distillation),
+            distillation=Distillation(**{**plan, **members}),
+            groups=tuple((name, tuple(inside)) for name, inside in data.get("groups", ())),
         )
 
     def digest(self) -> str:

@@ -68,13 +68,14 @@ def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
     frontend = FrontEnd(**{key: values["frontend." + key] for key in FRONTEND})
     return Candidate(
         frontend=frontend,
-        network=_network(space, values, frontend, classes),
+        network=_network(space, values, frontend, space.outputs(classes)),
         weight_type=values["weight_type"],
         pruning=Pruning(**{key: values["pruning." + key] for key in PRUNING}),
         training=Training(**{key: values["training." + key] for key in TRAINING}),
         distillation=Distillation(
-            values["distillation.teachers"], **{key: values["distillation." + key] for key in DISTILLATION}
+            **{key: values["distillation." + key] for key in ("teachers", "peers", *DISTILLATION)}
         ),
+        groups=space.data.groups,
     )
 
 
@@ -110,7 +111,7 @@ def _value(parameter: Parameter, suggest: Suggest) -> Value:
             return domain.value
 
 
-def _network(space: Space, values: Mapping[str, Any], frontend: FrontEnd, classes: int) -> NetSpec:
+def _network(space: Space, values: Mapping[str, Any], frontend: FrontEnd, outputs: int) -> NetSpec:
     base, multiplier = values["network.base"], values["network.multiplier"]
     stages = []
     for index, names in enumerate(space.stages):
@@ -123,7 +124,7 @@ def _network(space: Space, values: Mapping[str, Any], frontend: FrontEnd, classe
         End(values[f"network.{end}"], _given(values, f"network.{end}_", names)) for end, names in space.ends.items()
     )
     stem_stride = STRIDE_PAIRS[values["network.stem_stride"]]
-    return assemble(frontend.shape, classes, stem, base, stages, stem_stride, head)
+    return assemble(frontend.shape, outputs, stem, base, stages, stem_stride, head)
 
 
 def _given(values: Mapping[str, Any], path: str, names: Sequence[str]) -> dict[str, Any]:

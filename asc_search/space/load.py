@@ -68,10 +68,10 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
         mistakes.check()
     given = entries(root, "", SECTIONS, mistakes)
     distillation = given.get("distillation")
-    has_pool = distillation is not None and isinstance(distillation.value, dict)
-    declared = distillation.value.get("pool") if has_pool else None
-    pool = sections.pool(declared, folder or Path(), sections.seconds(given.get("frontend")), mistakes)
-    drafts, layers = searched(given, list(pool), root.line, mistakes)
+    taught = distillation.value if distillation is not None and isinstance(distillation.value, dict) else {}
+    pool = sections.pool(taught.get("pool"), folder or Path(), sections.seconds(given.get("frontend")), mistakes)
+    peers = sections.peers(taught.get("peer_pool"), mistakes)
+    drafts, layers = searched(given, list(pool), list(peers), root.line, mistakes)
     parameters = resolve(drafts, mistakes)
     space = Space(
         file=file,
@@ -86,6 +86,7 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
         budget=sections.limits(given.get("budget"), mistakes),
         objectives=sections.objectives(given.get("objectives"), mistakes),
         export=sections.export(given.get("export"), mistakes),
+        peers=peers,
     )
     mistakes.check()
     return space

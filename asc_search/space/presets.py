@@ -36,7 +36,7 @@ def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
         return None
     suggest = _Preferring(_wanted(name, len(space.stages)))
     candidate = draw(space, suggest, _CLASSES)
-    if candidate.deployed.layers != published.layers:
+    if candidate.deployed.layers != published.with_classes(space.outputs(_CLASSES)).layers:
         return None
     needed = {key for parameter in space.parameters for key, _ in parameter.when}
     return {

@@ -137,7 +137,9 @@ PRUNING = {
 }
 
 DISTILLATION = {
-    "temperature": _number(_DISTIL.temperature, 0.1, 100, "temperature of the teachers' and the student's logits"),
+    "temperature": _number(
+        _DISTIL.temperature, 0.1, 100, "temperature of the teachers', the peers' and the student's logits"
+    ),
     "weight": _number(_DISTIL.weight, 0, 1, "share of the loss that is cross-entropy with the labels"),
     "reduction": _choice(
         _DISTIL.reduction, ("batchmean", "mean"), "KL summed over the classes and weighed, or averaged and added"
@@ -146,6 +148,8 @@ DISTILLATION = {
     "average": _choice(_DISTIL.average, ("logits", "probabilities"), "what of several teachers is averaged"),
     "features": _number(_DISTIL.features, 0, 1e3, "weight of predicting the teachers' embeddings, 0 for none"),
     "mixed": _number(_DISTIL.mixed, 0, 1, "share of the windows that are mixtures of two, labelled by the teachers"),
+    "class_share": _number(_DISTIL.class_share, 0, 1, "share of the classes in scores fused with groups (data.groups)"),
+    "mutual": _number(_DISTIL.mutual, 0, 1e3, "weight of what the peers say (deep mutual learning)"),
 }
 
 WEIGHT_TYPE = Option("str", Candidate.weight_type, "type the weights are stored as", choices=WEIGHT_TYPES)
@@ -237,18 +241,25 @@ def stage_fields() -> dict[str, Field]:
     }
 
 
-def teacher_options() -> dict[str, dict[str, Option]]:
-    """The keys of a pool member by kind, besides ``kind`` and ``frontend``."""
+def peer_options() -> dict[str, Option]:
+    """The keys of a network that learns beside a student, or teaches it."""
     stems = families("stem")
     blocks = {name: block for name, block in families("block").items() if f"{name}_stem" in stems}
     names = tuple(name for name, block in blocks.items() if "expansion" in block.options)
     return {
+        "family": Option("str", names[0], "block family", choices=names),
+        "base": Option("int", 64, _BASE.doc, _BASE.low, _BASE.high),
+        "multiplier": _MULTIPLIER,
+        "expansion": blocks[names[0]].options["expansion"],
+        "stem_stride": _stride("stride of the stem's second convolution (freq x time)", "2x2"),
+    }
+
+
+def teacher_options() -> dict[str, dict[str, Option]]:
+    """The keys of a pool member by kind, besides ``kind`` and ``frontend``."""
+    return {
         "network": {
-            "family": Option("str", names[0], "block family", choices=names),
-            "base": Option("int", 64, _BASE.doc, _BASE.low, _BASE.high),
-            "multiplier": _MULTIPLIER,
-            "expansion": blocks[names[0]].options["expansion"],
-            "stem_stride": _stride("stride of the stem's second convolution (freq x time)", "2x2"),
+            **peer_options(),
             "epochs": _number(30, 1, 10**6, "epochs of its training"),
             "lr": TRAINING["lr"],
         },

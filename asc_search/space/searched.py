@@ -26,16 +26,19 @@ _FRONT_PATH, _TRAIN_PATH, _PRUNE_PATH = "frontend", "training", "pruning"
 
 
 def searched(
-    root: Mapping[str, Node], pool: Sequence[str], line: int, mistakes: Mistakes
+    root: Mapping[str, Node], pool: Sequence[str], peers: Sequence[str], line: int, mistakes: Mistakes
 ) -> tuple[list[Draft], Layers]:
-    """All parameters of the file in a fixed order, and the names of the family options it gives."""
+    """All parameters of the file in a fixed order, and the names of the family options it gives.
+
+    ``pool`` and ``peers`` are the names of the teachers and of the networks that may learn beside a student.
+    """
     layers_drafts, layers = network(root.get("network"), line, mistakes)
     drafts = [
         *section(_FRONT_PATH, root.get("frontend"), as_fields(FRONTEND), mistakes),
         *layers_drafts,
         draft("weight_type", root.get("weight_type"), Field(WEIGHT_TYPE), line, mistakes),
         *section(_PRUNE_PATH, root.get("pruning"), as_fields(PRUNING), mistakes),
-        *_distillation(root.get("distillation"), pool, line, mistakes),
+        *_distillation(root.get("distillation"), pool, peers, line, mistakes),
         *section(_TRAIN_PATH, root.get("training"), as_fields(TRAINING), mistakes),
     ]
     known = {entry.name: entry for entry in drafts}
@@ -47,22 +50,40 @@ def searched(
     return pruned, layers
 
 
-def _distillation(node: Node | None, pool: Sequence[str], line: int, mistakes: Mistakes) -> list[Draft]:
+def _distillation(
+    node: Node | None, pool: Sequence[str], peers: Sequence[str], line: int, mistakes: Mistakes
+) -> list[Draft]:
+    return [
+        _members("teachers", "pool", pool, "teachers whose mean logits are learnt from", node, line, mistakes),
+        _members("peers", "peer_pool", peers, "networks that learn beside the student", node, line, mistakes),
+        *section(
+            "distillation",
+            node,
+            as_fields(DISTILLATION),
+            mistakes,
+            others=("teachers", "pool", "peers", "peer_pool"),
+        ),
+    ]
+
+
+def _members(
+    key: str, pool_key: str, pool: Sequence[str], doc: str, node: Node | None, line: int, mistakes: Mistakes
+) -> Draft:
+    """The subset ``key`` of what the section ``node`` declares in its ``pool_key``."""
+    path = join("distillation", key)
     given = node.value if node is not None and isinstance(node.value, dict) else {}
-    teachers = given.get("teachers")
-    field = Field(Option("str", "", "teachers whose mean logits are learnt from"))
+    chosen = given.get(key)
     found, when = Constant(()), None
-    if teachers is not None:
-        if not isinstance(teachers.value, (dict, list)):
-            what = f"expected a list of teachers or {{subset_of: [...], min: 1}}, got {shown(teachers.value)}"
-            mistakes.add(teachers.line, "distillation.teachers", what)
+    if chosen is not None:
+        if not isinstance(chosen.value, (dict, list)):
+            what = f"expected a list of {key} or {{subset_of: [...], min: 1}}, got {shown(chosen.value)}"
+            mistakes.add(chosen.line, path, what)
         else:
-            found, when = subset(teachers, "distillation.teachers", pool, mistakes)
+            found, when = subset(chosen, path, pool, mistakes)
     elif pool and node is not None:
-        what = "is missing; name the teachers of the pool to use, or write []"
-        mistakes.add(node.line, "distillation.teachers", what)
-    drawn = Draft("distillation.teachers", found, field, (), teachers.line if teachers else line, when)
-    return [drawn, *section("distillation", node, as_fields(DISTILLATION), mistakes, others=("teachers", "pool"))]
+        what = f"is missing; name the {key} of {pool_key} to use, or write []"
+        mistakes.add(node.line, path, what)
+    return Draft(path, found, Field(Option("str", "", doc)), (), chosen.line if chosen else line, when)
 
 
 def _check_schedule(known: Mapping[str, Draft], mistakes: Mistakes) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asc_search.data.source import KINDS
 from asc_search.nets.blocks import Option
+from asc_search.space.candidate import Groups
 from asc_search.space.grammar import complaint, constants, entries, items
 from asc_search.space.schema import (
     DATA,
@@ -24,10 +25,22 @@ from asc_search.space.schema import (
     SEARCH,
     TEXT,
     Field,
+    peer_options,
     teacher_options,
 )
-from asc_search.space.space import Budget, Data, Export, NetworkTeacher, Retrain, Search, TaggerTeacher, Teacher
-from asc_search.space.tree import Mistakes, Node, join, near, shown
+from asc_search.space.space import (
+    Budget,
+    Data,
+    Export,
+    NetworkTeacher,
+    Peer,
+    Retrain,
+    Search,
+    Space,
+    TaggerTeacher,
+    Teacher,
+)
+from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
 
 _LISTS = ("labels", "train_folds", "test_folds", "validation_devices", "response_devices")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -37,7 +50,7 @@ def data(node: Node | None, mistakes: Mistakes) -> Data:
     """The ``data`` section; a text is short for its ``source``."""
     given = {"source": node} if node is not None and isinstance(node.value, str) else None
     if given is None:
-        given = entries(node, "data", [*DATA, *_LISTS], mistakes)
+        given = entries(node, "data", [*DATA, *_LISTS, "groups"], mistakes)
     values = constants(given, "data", DATA, mistakes)
     source = values["source"]
     kind, _, path = source.partition(":")
@@ -51,7 +64,51 @@ def data(node: Node | None, mistakes: Mistakes) -> Data:
     if both:
         what = f"{', '.join(sorted(both))} is in train_folds too; a fold is for one of them"
         mistakes.add(given["test_folds"].line, "data.test_folds", what)
-    return Data(**values, **lists)
+    return Data(**values, **lists, groups=_groups(given.get("groups"), mistakes))
+
+
+def _groups(node: Node | None, mistakes: Mistakes) -> Groups:
+    """Groups of classes; that every class is in one is known where the data are (``check_groups``)."""
+    if node is None:
+        return ()
+    path = "data.groups"
+    if not isinstance(node.value, dict) or len(node.value) < 2:
+        what = "a mapping with one group" if isinstance(node.value, dict) else shown(node.value)
+        mistakes.add(node.line, path, f"expected a mapping of two groups or more to their classes, got {what}")
+        return ()
+    groups, seen = [], {}
+    for name, listed in node.value.items():
+        members = _texts(listed, join(path, name), mistakes)
+        for member in members:
+            if member in seen:
+                mistakes.add(
+                    listed.line, join(path, name), f"{member} is in {seen[member]} too; a class is in one group"
+                )
+            seen.setdefault(member, name)
+        groups.append((name, members))
+    return tuple(groups)
+
+
+def check_groups(space: Space, classes: Sequence[str]) -> None:
+    """Check that every one of ``classes`` is in a group of the space, if it has any, and nothing else is.
+
+    Raises:
+        SpaceError: one is not, or a group holds what is no class; with file and line.
+    """
+    if not space.data.groups:
+        return
+    mistakes, path = Mistakes(space.file), "data.groups"
+    root = parse(space.source_text, mistakes)
+    node = root.value["data"].value["groups"]
+    known = {member for _, members in space.data.groups for member in members}
+    if missing := [name for name in classes if name not in known]:
+        mistakes.add(node.line, path, f"no group has {', '.join(missing)}; every class is in exactly one")
+    for name, members in space.data.groups:
+        for member in members:
+            if member not in classes:
+                what = f"{member} is no class of the data{near(member, classes) or '; they are ' + ', '.join(classes)}"
+                mistakes.add(node.value[name].line, join(path, name), what)
+    mistakes.check()
 
 
 def _texts(node: Node, path: str, mistakes: Mistakes) -> tuple[str, ...]:
@@ -146,24 +203,41 @@ def pool(node: Node | None, folder: Path, student_s: float, mistakes: Mistakes) 
 
     ``student_s`` is the length of the students' windows.
     """
-    path = "distillation.pool"
+    declared = _declared(node, "distillation.pool", "teachers", mistakes)
+    return {
+        name: _teacher(name, teacher, place, folder, student_s, mistakes) for name, (teacher, place) in declared.items()
+    }
+
+
+def peers(node: Node | None, mistakes: Mistakes) -> dict[str, Peer]:
+    """The networks that may learn beside a student by name, declared as :func:`pool`'s."""
+    declared, options = _declared(node, "distillation.peer_pool", "peers", mistakes), peer_options()
+    found = {}
+    for name, (peer, path) in declared.items():
+        given = entries(peer, path, options, mistakes, ("family",))
+        found[name] = Peer(name, **_network(given, path, options, mistakes))
+    return found
+
+
+def _declared(node: Node | None, path: str, what: str, mistakes: Mistakes) -> dict[str, tuple[Node, str]]:
+    """The declarations at ``path`` by name, each with its own path."""
     if node is None or node.value is None:
         return {}
     if isinstance(node.value, dict):
-        declared = [(name, teacher, join(path, name)) for name, teacher in node.value.items()]
+        declared = [(name, one, join(path, name)) for name, one in node.value.items()]
     elif isinstance(node.value, list):
         declared = _named(node.value, path, mistakes)
     else:
-        mistakes.add(node.line, path, f"expected a mapping of teachers, got {shown(node.value)}")
+        mistakes.add(node.line, path, f"expected a mapping of {what}, got {shown(node.value)}")
         return {}
-    teachers = {}
-    for name, teacher, place in declared:
+    found: dict[str, tuple[Node, str]] = {}
+    for name, one, place in declared:
         if not _NAME.fullmatch(name):
-            mistakes.add(teacher.line, place, "a teacher's name is letters, digits, _ and -, at most 64")
-        elif name in teachers:
-            mistakes.add(teacher.line, place, f"{name!r} stands twice")
-        teachers[name] = _teacher(name, teacher, place, folder, student_s, mistakes)
-    return teachers
+            mistakes.add(one.line, place, f"a name among {what} is letters, digits, _ and -, at most 64")
+        elif name in found:
+            mistakes.add(one.line, place, f"{name!r} stands twice")
+        found[name] = one, place
+    return found
 
 
 def _named(nodes: list[Node], path: str, mistakes: Mistakes) -> list[tuple[str, Node, str]]:
@@ -195,9 +269,7 @@ def _teacher(name: str, node: Node, path: str, folder: Path, student_s: float, m
         written = values.pop("weights")
         return TaggerTeacher(name, folder / Path(written).expanduser(), written, **values)
     given = entries(node, path, ["kind", *options, "frontend"], mistakes, ("family",))
-    values = constants(given, path, options, mistakes)
-    freq, time = values["stem_stride"].split("x")
-    values["stem_stride"] = (int(freq), int(time))
+    values = _network(given, path, options, mistakes)
     place = join(path, "frontend")
     own = entries(given.get("frontend"), place, FRONTEND, mistakes)
     own_values = constants(own, place, {key: FRONTEND[key] for key in FRONTEND if key in own}, mistakes)
@@ -205,3 +277,10 @@ def _teacher(name: str, node: Node, path: str, folder: Path, student_s: float, m
         what = f"{own_values['seconds']:g} s is shorter than the students' windows of {student_s:g} s, which it has to cover"
         mistakes.add(own["seconds"].line, join(place, "seconds"), what)
     return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))
+
+
+def _network(given: Mapping[str, Node], path: str, options: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
+    """The values of a declared network, the stride of its stem as a pair."""
+    values = constants(given, path, options, mistakes)
+    freq, time = values["stem_stride"].split("x")
+    return {**values, "stem_stride": (int(freq), int(time))}

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.nets.spec import Scalar
+from asc_search.nets.cost import Shape
+from asc_search.nets.plan import mobile
+from asc_search.nets.spec import NetSpec, Scalar
+from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
 
 Condition = tuple[tuple[str, tuple[Scalar | None, ...]], ...]
@@ -55,7 +58,8 @@ class Data:
     With ``segments`` a training clip is a whole 10-s segment, whose 1-s files are joined; validation and test stay by file.
     ``subset`` is the official part of the TAU 2022 training set, its list looked for in the folder ``lists``.
     ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
-    whose clips may be heard through them, all if none is given.
+    whose clips may be heard through them, all if none is given. ``groups`` of the classes, each class in one, are learnt
+    beside them.
     """
 
     source: str = "demo"
@@ -71,6 +75,7 @@ class Data:
     allow_leaky_split: bool = False
     responses: str = "generated"
     response_devices: tuple[str, ...] = ()
+    groups: Groups = ()
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,8 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class NetworkTeacher:
-    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's.
-
-    Its windows may be longer (``seconds``); a student's window is then taught what the teacher says to its own around it.
-    """
+class Peer:
+    """A larger network that learns beside students, on their front end and by their training."""
 
     name: str
     family: str
@@ -97,6 +99,19 @@ class NetworkTeacher:
     multiplier: float
     expansion: float
     stem_stride: tuple[int, int]
+
+    def network(self, shape: Shape, classes: int) -> NetSpec:
+        """The network that hears inputs of ``shape``."""
+        return mobile(self.family, shape, classes, self.base, self.multiplier, self.expansion, self.stem_stride)
+
+
+@dataclass(frozen=True)
+class NetworkTeacher(Peer):
+    """A larger network of our own, trained in the run; ``frontend`` holds what differs from the student's.
+
+    Its windows may be longer (``seconds``); a student's window is then taught what the teacher says to its own around it.
+    """
+
     epochs: int
     lr: float
     frontend: tuple[tuple[str, int | float], ...] = ()
@@ -162,8 +177,8 @@ class Space:
     """A search space as loaded from ``file``.
 
     ``parameters`` are all parameters, constants too, each after those its condition names; ``stages`` holds the names
-    of the family options that each stage gives, ``ends`` those given for stem and head; ``pool`` the teachers there are,
-    in the order written.
+    of the family options that each stage gives, ``ends`` those given for stem and head; ``pool`` the teachers there are
+    and ``peers`` the networks that may learn beside a student, in the order written.
     """
 
     file: str
@@ -178,6 +193,7 @@ class Space:
     budget: Budget = field(default_factory=Budget)
     objectives: tuple[str, ...] = ("accuracy", "macs")
     export: Export | None = None
+    peers: dict[str, Peer] = field(default_factory=dict)
 
     @cached_property
     def constants(self) -> dict[str, Value]:
@@ -189,6 +205,10 @@ class Space:
         """The parameters that vary or exist under a condition, in the order in which they are drawn."""
         return tuple(p for p in self.parameters if p.name not in self.constants)
 
+    def outputs(self, classes: int) -> int:
+        """Outputs of a network's last layer: one for each of ``classes``, and for each group of them."""
+        return classes + len(self.data.groups)
+
     def digest(self) -> str:
         """Short hash of what the space means: comments, formatting and spelled-out defaults do not change it.
 
@@ -199,6 +219,7 @@ class Space:
         pool = [_declared(teacher) for teacher in self.pool.values()]
         parts = (self.data, self.budget, replace(self.search, trials=0))
         content = [parameters, pool, [asdict(part) for part in parts], self.objectives]
+        content += [[asdict(peer) for peer in self.peers.values()]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -8,6 +8,7 @@ from asc_search.data.folder import check_clip_channels
 from asc_search.data.source import OpenedSource, open_source
 from asc_search.errors import DataError
 from asc_search.progress import console
+from asc_search.space.sections import check_groups
 from asc_search.space.space import NetworkTeacher, Space
 from asc_search.study.run_folder import RunFolder
 
@@ -19,6 +20,7 @@ def open_data(
 
     Raises:
         DataError: the source cannot be used; lists every reason.
+        SpaceError: the space groups other classes than the data have.
     """
     data = space.data
     opened = open_source(
@@ -36,6 +38,7 @@ def open_data(
         skip_bad_files=skip_bad_files,
         allow_leaky_split=allow_leaky_split or data.allow_leaky_split,
     )
+    check_groups(space, opened.clips.classes)
     for channels in sorted(_channels(space)):
         if problems := check_clip_channels(opened.clips, channels):
             what = f"{data.source} cannot be heard with {channels} channels"

@@ -58,8 +58,12 @@ class Finalist:
 
 
 def undistilled(finalist: Finalist) -> Finalist:
-    """The finalist's twin, taught by labels alone; it hears the same mixtures."""
-    twin = replace(finalist.candidate, distillation=Distillation(mixed=finalist.candidate.distillation.mixed))
+    """The finalist's twin, taught by labels alone, without peers; it hears the same mixtures and learns the
+    same groups.
+    """
+    plan = finalist.candidate.distillation
+    alone = Distillation(mixed=plan.mixed, class_share=plan.class_share)
+    twin = replace(finalist.candidate, distillation=alone)
     return Finalist(f"{finalist.name}, no teacher", "undistilled", twin, finalist.trial)
 
 
@@ -68,7 +72,7 @@ def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
 
     Where that jitters mel filters, the upper edge comes down as far as the jitter needs.
     """
-    spec = system(design)().with_classes(classes)
+    spec = system(design)().with_classes(classes + len(recipe.groups))
     frontend = replace(REFERENCES[design], seconds=recipe.frontend.seconds)
     frontend = jitter_centre(frontend, recipe.training.jitter_fmax_hz)
     candidate = replace(

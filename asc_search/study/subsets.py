@@ -60,7 +60,7 @@ def teach_all(
         stage.end(
             f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)"
         )
-    return Material(run.root, training, lessons, responses, mixtures)
+    return Material(run.root, training, lessons, responses, mixtures, space.peers)
 
 
 def _may_be(space: Space, name: str) -> bool:

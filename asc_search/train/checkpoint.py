@@ -1,10 +1,10 @@
-"""Checkpoints: weights, their trained twins aside, and optimiser state in one safetensors file, written atomically."""
+"""Checkpoints: weights, their trained twins aside, peers, and optimiser states in one safetensors file, written atomically."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,20 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
+class SavedPeer:
+    """A network trained beside the student: its state_dict and its optimiser's state by parameter index."""
+
+    network: Tensors = field(default_factory=dict)
+    optimizer: dict[int, Tensors] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Saved:
     """What a checkpoint holds.
 
     ``network`` is its state_dict, ``aside`` the weights kept beside it, ``regressor`` those of the layer trained with it (both
-    empty where there are none), ``optimizer`` the optimiser's state by parameter index, ``note`` JSON.
+    empty where there are none), ``optimizer`` the optimiser's state by parameter index, ``peers`` the networks trained
+    beside it in their order, ``note`` JSON.
     """
 
     network: Tensors
@@ -31,6 +40,7 @@ class Saved:
     regressor: Tensors
     optimizer: dict[int, Tensors]
     note: dict[str, Any]
+    peers: list[SavedPeer]
 
 
 def save(
@@ -40,15 +50,26 @@ def save(
     regressor: Tensors,
     optimizer: torch.optim.Optimizer,
     note: Mapping[str, Any],
+    peers: Sequence[tuple[Tensors, torch.optim.Optimizer]] = (),
 ) -> None:
-    """Write the tensors and ``note`` (JSON) to ``path``."""
+    """Write the tensors and ``note`` (JSON) to ``path``; ``peers`` are (state_dict, optimiser)."""
     tensors = {f"network.{name}": value for name, value in network.items()}
     tensors |= {f"aside.{name}": value for name, value in aside.items()}
     tensors |= {f"regressor.{name}": value for name, value in regressor.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors |= _moments("optimizer", optimizer)
+    for number, (weights, its_optimizer) in enumerate(peers):
+        tensors |= {f"peer.{number}.network.{name}": value for name, value in weights.items()}
+        tensors |= _moments(f"peer.{number}.optimizer", its_optimizer)
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     write_atomically(path, lambda part: save_file(tensors, part, {"version": VERSION, "note": json.dumps(note)}))
+
+
+def _moments(prefix: str, optimizer: torch.optim.Optimizer) -> Tensors:
+    return {
+        f"{prefix}.{index}.{name}": torch.as_tensor(value)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
 
 
 def load(path: Path) -> Saved | None:
@@ -61,12 +82,18 @@ def load(path: Path) -> Saved | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (FileNotFoundError, SafetensorError, KeyError, TypeError, json.JSONDecodeError):
         return None
-    saved = Saved({}, {}, {}, {}, note)
+    peers: dict[int, SavedPeer] = {}
+    saved = Saved({}, {}, {}, {}, note, [])
     for name, value in tensors.items():
         part, rest = name.split(".", 1)
+        into: Saved | SavedPeer = saved
+        if part == "peer":
+            number, part, rest = rest.split(".", 2)
+            into = peers.setdefault(int(number), SavedPeer())
         if part == "optimizer":
-            index, field = rest.split(".", 1)
-            saved.optimizer.setdefault(int(index), {})[field] = value
+            index, rest = rest.split(".", 1)
+            into.optimizer.setdefault(int(index), {})[rest] = value
         else:
-            {"network": saved.network, "aside": saved.aside, "regressor": saved.regressor}[part][rest] = value
+            getattr(into, part)[rest] = value
+    saved.peers.extend(peers[number] for number in sorted(peers))
     return saved

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from asc_search.audio.standardise import Standardise
-from asc_search.errors import AscSearchError, DivergedError
-from asc_search.nets.network import build
+from asc_search.errors import AscSearchError
+from asc_search.nets.network import Network, build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Training
 from asc_search.train import checkpoint
@@ -22,14 +23,15 @@ from asc_search.train.allocator import keep_freed_memory
 from asc_search.train.ema import Average
 from asc_search.train.losses import Batch
 from asc_search.train.optimizers import make_optimizer
+from asc_search.train.pcgrad import pcgrad
 from asc_search.train.schedules import schedule_of
+from asc_search.train.watch import LOOK_EVERY, Watch
 
-Loss = Callable[..., torch.Tensor]  # (logits, batch), where ``Recipe.predicted`` also (predicted=embedding) -> loss
+# (logits, batch) -> loss, or one for each task; also predicted=embedding, peers=logits where the Recipe has them
+Loss = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 Batches = Callable[[int], Iterable[Batch]]  # epoch -> its batches
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-EXPLODED = 1e4  # nats; chance over ten classes is 2.3
-LOOK_EVERY = 50  # steps between two looks at the losses on CUDA, where each look waits for the device
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,23 @@ class Recipe:
     """How ``fit`` trains: ``training`` without its augmentations, over ``epochs`` of ``steps_per_epoch`` batches.
 
     ``predicted`` is the width of an embedding that a linear layer beside the network predicts from its pooled features
-    (``Network.pooled``) for the loss; 0 for none. The layer is trained and thrown away.
+    (``Network.pooled``) for the loss; 0 for none. The layer is trained and thrown away. ``peers`` are networks trained
+    beside it on the same batches, by the same ``training`` but for ``ema_decay``.
     """
 
     training: Training
     epochs: int
     steps_per_epoch: int
     predicted: int = 0
+    peers: tuple[NetSpec, ...] = ()
+
+
+@dataclass
+class PeerState:
+    """A network trained beside the student, with its own optimiser."""
+
+    network: Network
+    optimizer: torch.optim.Optimizer
 
 
 @dataclass
@@ -53,6 +65,7 @@ class TrainState:
     Between epochs, hooks included, ``network`` holds the weights to evaluate, prune and store: with ``ema_decay`` the
     averaged ones. A hook may put another network and spec in place; it gets a new optimiser and average.
     ``standardise`` holds the statistics the network's inputs were standardised with, if any; its trainer puts them there.
+    ``peers`` are the networks trained beside it, which stay as they are when another takes its place.
     """
 
     spec: NetSpec
@@ -60,6 +73,7 @@ class TrainState:
     seed: int
     epoch: int = 0
     standardise: Standardise | None = None
+    peers: list[PeerState] = field(default_factory=list)
     optimizer: torch.optim.Optimizer = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False)
@@ -73,17 +87,23 @@ def device() -> torch.device:
 
 
 def start(spec: NetSpec, recipe: Recipe, seed: int) -> TrainState:
-    """A fresh network of ``spec``, initialised from ``seed``.
+    """A fresh network of ``spec`` and the recipe's peers, all initialised from ``seed``, no two alike.
 
     Raises:
         AscSearchError: the recipe names an optimiser, schedule or precision that does not exist.
     """
+    state = TrainState(spec, _fresh(spec, seed), seed)
+    _equip(state, recipe)
+    for number, peer in enumerate(recipe.peers):
+        network = _fresh(peer, _derived(seed, number, 1))
+        state.peers.append(PeerState(network, _optimizer(network, recipe.training)))
+    return state
+
+
+def _fresh(spec: NetSpec, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = build(spec).to(device())
-    state = TrainState(spec, network, seed)
-    _equip(state, recipe)
-    return state
+        return build(spec).to(device())
 
 
 def restore(path: Path, recipe: Recipe) -> TrainState | None:
@@ -94,18 +114,25 @@ def restore(path: Path, recipe: Recipe) -> TrainState | None:
     state = start(NetSpec.from_json(saved.note["spec"]), recipe, saved.note["seed"])
     state.epoch = saved.note["epoch"]
     state.network.load_state_dict(saved.network)
-    state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": saved.optimizer})
     if state.regressor is not None:
         state.regressor.load_state_dict(saved.regressor)
-    for parameter, moments in state.optimizer.state.items():
-        for name, value in moments.items():
-            if value.dim() > 0:  # files hold contiguous tensors; fused steps want the parameter's own layout
-                moments[name] = torch.empty_like(parameter).copy_(value)
+    _restore_moments(state.optimizer, saved.optimizer)
+    for peer, kept in zip(state.peers, saved.peers, strict=True):
+        peer.network.load_state_dict(kept.network)
+        _restore_moments(peer.optimizer, kept.optimizer)
     if saved.note["scaler"]:
         state.scaler.load_state_dict(saved.note["scaler"])
     if state.average is not None:
         state.average.restore(saved.aside, saved.note["averaged"])
     return state
+
+
+def _restore_moments(optimizer: torch.optim.Optimizer, saved: Mapping[int, checkpoint.Tensors]) -> None:
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.dim() > 0:  # files hold contiguous tensors; fused steps want the parameter's own layout
+                moments[name] = torch.empty_like(parameter).copy_(value)
 
 
 def fit(
@@ -123,6 +150,8 @@ def fit(
 
     ``before_epoch`` may put another network in place (pruning); ``after_epoch`` reports. ``loss`` gets float32 logits
     whatever the precision; fp16 gradients are scaled, which makes CUDA wait in each step where the optimiser is not fused.
+    With peers it is one number for all networks: its gradient in each is that of the network's own loss. Every network is
+    clipped and stepped by itself. A tuple of losses is of several tasks, whose gradients meet by PCGrad.
 
     Raises:
         DivergedError: the loss is not finite or has exploded, or a weight is not finite; nothing of that epoch is saved.
@@ -133,37 +162,54 @@ def fit(
         before_epoch(state)
         if state.equipped is not state.network:
             _equip(state, recipe)
-        network, optimizer, scaler, average = state.network.train(), state.optimizer, state.scaler, state.average
+        network, scaler, average = state.network.train(), state.scaler, state.average
+        peers = nn.ModuleList(peer.network for peer in state.peers).train()
+        optimizers = [state.optimizer, *(peer.optimizer for peer in state.peers)]
         on = next(network.parameters()).device
-        watch = _Watch(state.epoch, every=LOOK_EVERY if on.type == "cuda" else 1)
+        watch = Watch(state.epoch, every=LOOK_EVERY if on.type == "cuda" else 1)
         if average is not None:
             average.swap()
+        order = torch.Generator().manual_seed(_derived(state.seed, state.epoch, 2))
         with _drawing_from(state.seed, state.epoch):
             for step, batch in enumerate(batches(state.epoch)):
                 progress = (state.epoch + (step + 0.5) / recipe.steps_per_epoch) / recipe.epochs
-                for group in optimizer.param_groups:
+                for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
                     group["lr"] = training.lr * schedule(min(1.0, progress))
                 with _forward_in(training.precision, on):
-                    logits, told = _outputs(network, state.regressor, batch.x)
+                    logits, told = _outputs(network, state.regressor, peers, batch.x)
                 value = loss(logits.float(), batch, **told)
-                watch.add(value)
-                optimizer.zero_grad(set_to_none=True)
-                scaler.scale(value).backward()
-                if training.grad_clip > 0:
-                    scaler.unscale_(optimizer)
-                    nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], training.grad_clip)
-                scaler.step(optimizer)
+                tasks = value if isinstance(value, tuple) else (value,)
+                watch.add(sum(tasks))
+                for optimizer in optimizers:
+                    optimizer.zero_grad(set_to_none=True)
+                _backward(scaler.scale(tasks), state, order)
+                for optimizer in optimizers:
+                    if training.grad_clip > 0:
+                        scaler.unscale_(optimizer)
+                        nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], training.grad_clip)
+                    scaler.step(optimizer)
                 scaler.update()
                 if average is not None:
                     average.update()
         if average is not None:
             average.swap()
-        watch.close(network, average)
+        watch.close(nn.ModuleList([network, *peers]), average)
         state.epoch += 1
         if save_to is not None:
             _save(save_to, state)
         after_epoch(state)
     return state
+
+
+def _backward(tasks: Sequence[torch.Tensor], state: TrainState, order: torch.Generator) -> None:
+    """The gradients of a loss, or of those of several tasks: by PCGrad in the network, summed in its peers."""
+    if len(tasks) == 1:
+        tasks[0].backward()
+        return
+    pcgrad(tasks, state.optimizer.param_groups[0]["params"], order)
+    of_peers = [parameter for peer in state.peers for parameter in peer.network.parameters()]
+    if of_peers:
+        sum(tasks).backward(inputs=of_peers)
 
 
 def _equip(state: TrainState, recipe: Recipe) -> None:
@@ -175,10 +221,14 @@ def _equip(state: TrainState, recipe: Recipe) -> None:
     schedule_of(training)
     state.regressor = _regressor(state, recipe.predicted) if recipe.predicted else None
     trained = state.network if state.regressor is None else nn.ModuleList([state.network, state.regressor])
-    state.optimizer = make_optimizer(trained, training.lr, training.weight_decay, training.optimizer, training.momentum)
+    state.optimizer = _optimizer(trained, training)
     state.scaler = torch.amp.GradScaler("cuda", enabled=cuda and training.precision == "fp16")
     state.average = Average(state.network, training.ema_decay) if training.ema_decay > 0 else None
     state.equipped = state.network
+
+
+def _optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    return make_optimizer(network, training.lr, training.weight_decay, training.optimizer, training.momentum)
 
 
 def _regressor(state: TrainState, width: int) -> nn.Linear:
@@ -190,13 +240,18 @@ def _regressor(state: TrainState, width: int) -> nn.Linear:
 
 
 def _outputs(
-    network: nn.Module, regressor: nn.Linear | None, x: torch.Tensor
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The network's logits, and what else the loss gets: the embedding predicted from its features, float32."""
+    network: nn.Module, regressor: nn.Linear | None, peers: nn.ModuleList, x: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The network's logits, and what else the loss gets, float32: the embedding predicted from its features, peers' logits."""
+    told: dict[str, Any] = {}
     if regressor is None:
-        return network(x), {}
-    maps = network.trunk(x)
-    return network[-1](*maps), {"predicted": regressor(network.pooled(maps)).float()}
+        logits = network(x)
+    else:
+        maps = network.trunk(x)
+        logits, told["predicted"] = network[-1](*maps), regressor(network.pooled(maps)).float()
+    if len(peers):
+        told["peers"] = [peer(x).float() for peer in peers]
+    return logits, told
 
 
 def _save(path: Path, state: TrainState) -> None:
@@ -210,7 +265,8 @@ def _save(path: Path, state: TrainState) -> None:
     }
     aside = {} if average is None else average.aside
     regressor = {} if state.regressor is None else state.regressor.state_dict()
-    checkpoint.save(path, state.network.state_dict(), aside, regressor, state.optimizer, note)
+    peers = [(peer.network.state_dict(), peer.optimizer) for peer in state.peers]
+    checkpoint.save(path, state.network.state_dict(), aside, regressor, state.optimizer, note, peers)
 
 
 def _forward_in(precision: str, on: torch.device) -> torch.autocast:
@@ -223,32 +279,9 @@ def _forward_in(precision: str, on: torch.device) -> torch.autocast:
 def _drawing_from(seed: int, epoch: int) -> Iterator[None]:
     """What layers draw in an epoch depends on (seed, epoch) alone; the caller's generators are left as they were."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]))
+        torch.manual_seed(_derived(seed, epoch))
         yield
 
 
-class _Watch:
-    """Looks at the losses of an epoch, ``every`` so many steps and at its end, and then at the weights."""
-
-    def __init__(self, epoch: int, every: int) -> None:
-        self.epoch, self.every = epoch, every
-        self.steps = 0
-        self.waiting: list[torch.Tensor] = []
-
-    def add(self, value: torch.Tensor) -> None:
-        self.waiting.append(value.detach())
-        if len(self.waiting) >= self.every:
-            self._look()
-
-    def close(self, network: nn.Module, average: Average | None) -> None:
-        self._look()
-        weights = [*network.state_dict().values(), *(average.aside.values() if average is not None else ())]
-        if not torch.stack([value.isfinite().all() for value in weights]).all():
-            raise DivergedError(f"the weights are not finite after epoch {self.epoch + 1}")
-
-    def _look(self) -> None:
-        for value in torch.stack(self.waiting).tolist() if self.waiting else ():
-            self.steps += 1
-            if not math.isfinite(value) or value > EXPLODED:
-                raise DivergedError(f"the loss became {value:g} in epoch {self.epoch + 1}, step {self.steps}")
-        self.waiting.clear()
+def _derived(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

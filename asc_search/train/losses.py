@@ -1,7 +1,8 @@
-"""Losses: cross-entropy on (mixed) labels, and distillation from what teachers said of the same windows."""
+"""Losses: cross-entropy on (mixed) labels, distillation from what teachers said of the same windows, and mutual learning."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,3 +77,35 @@ def distillation(
     if predicted is None or batch.embedding is None:
         return loss
     return loss + plan.features * functional.mse_loss(predicted, mixed(batch.embedding, batch.mix))
+
+
+def mutual_learning(
+    logits: torch.Tensor,
+    batch: Batch,
+    plan: Distillation,
+    smoothing: float = 0.0,
+    *,
+    peers: Sequence[torch.Tensor],
+    predicted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The losses of a student and its ``peers`` (logits of each), summed; no gradient of one reaches another.
+
+    Network n of N: CE_n + ``plan.mutual`` / (N - 1) * sum over l != n of KL(softmax(z_l / T) || softmax(z_n / T)), batch
+    mean, no T^2 (GZHU 2023's code, T = 3 and weight 1; their document's eq. 4 writes the divergence the other way round;
+    Zhang et al. 2018). Where the student has teachers too, its CE is its :func:`distillation`.
+    """
+    own = [distillation(logits, batch, plan, smoothing, predicted)]
+    own += [cross_entropy(peer, batch, smoothing) for peer in peers]
+    agreement = divergences([logits, *peers], plan.temperature)
+    return sum(loss + plan.mutual * kl for loss, kl in zip(own, agreement, strict=True))
+
+
+def divergences(logits: Sequence[torch.Tensor], temperature: float) -> list[torch.Tensor]:
+    """For each of several networks the mean divergence of what the others say, detached, from what it says."""
+    said = [functional.softmax(each.detach() / temperature, 1) for each in logits]
+    return [
+        torch.stack(
+            [divergence(mine, other, temperature, "batchmean") for other in [*said[:number], *said[number + 1 :]]]
+        ).mean()
+        for number, mine in enumerate(logits)
+    ]

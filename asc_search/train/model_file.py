@@ -17,13 +17,17 @@ from asc_search.errors import WeightsError
 from asc_search.files import write_atomically
 from asc_search.nets.network import build
 from asc_search.space.candidate import Candidate
+from asc_search.train.groups import Fusion, membership
 
 STATISTICS = "standardise."  # before the names of a model's statistics; those of its weights begin with a number
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network, (batch, channel, freq, time) -> logits (batch, classes), and what its inputs are standardised with."""
+    """A trained network, (batch, channel, freq, time) -> logits (batch, classes), and what its inputs are standardised with.
+
+    Where the candidate has groups, the network's logits are (batch, classes + groups); those of ``whole`` are of classes.
+    """
 
     candidate: Candidate
     classes: tuple[str, ...]
@@ -32,8 +36,14 @@ class Model:
 
     @property
     def whole(self) -> nn.Module:
-        """What takes windows as the front end makes them: the network behind its statistics, if it has any."""
-        return standardising(self.standardise, self.network)
+        """What takes windows as the front end makes them and gives logits of the classes: the network behind its
+        statistics and before the fusion with its groups, if it has any.
+        """
+        network = standardising(self.standardise, self.network)
+        if not self.candidate.groups:
+            return network
+        belongs = membership(self.candidate.groups, self.classes)
+        return nn.Sequential(network, Fusion(belongs, self.candidate.distillation.class_share))
 
 
 def save_model(path: Path, weights: Mapping[str, torch.Tensor], model: Model) -> None:

@@ -19,9 +19,10 @@ from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.study.objective import pruning_hook
 from asc_search.train import checkpoint
-from asc_search.train.fit import LOOK_EVERY, Recipe, TrainState, _Watch, fit, restore, start
+from asc_search.train.fit import Recipe, TrainState, fit, restore, start
 from asc_search.train.losses import Batch, cross_entropy, distillation
 from asc_search.train.optimizers import OPTIMIZERS
+from asc_search.train.watch import LOOK_EVERY, Watch
 
 SPEC = mobile("cp", (1, 32, 17), 3, 8, 1.5, 2.0)
 STEPS = 4
@@ -223,13 +224,13 @@ def test_divergence_names_epoch_and_step() -> None:
 
 def test_a_watch_that_looks_seldom_finds_the_same_step() -> None:
     for bad, said in ((float("nan"), "nan"), (float("inf"), "inf"), (2e4, "20000")):
-        watch = _Watch(epoch=2, every=LOOK_EVERY)
+        watch = Watch(epoch=2, every=LOOK_EVERY)
         watch.add(torch.tensor(1.0))
         watch.add(torch.tensor(bad))
         watch.add(torch.tensor(1.0))
         with pytest.raises(DivergedError, match=f"became {said} in epoch 3, step 2"):
             watch.close(torch.nn.Identity(), None)
-    watch = _Watch(epoch=0, every=2)
+    watch = Watch(epoch=0, every=2)
     watch.add(torch.tensor(1.0))
     with pytest.raises(DivergedError, match="step 2"):
         watch.add(torch.tensor(float("nan")))

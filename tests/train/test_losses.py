@@ -8,7 +8,7 @@ import torch
 
 from asc_search.audio.augment import Mix
 from asc_search.space.candidate import Distillation
-from asc_search.train.losses import Batch, cross_entropy, distillation
+from asc_search.train.losses import Batch, cross_entropy, distillation, mutual_learning
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -81,3 +81,46 @@ def test_smoothing_and_mixing_commute() -> None:
     other = torch.nn.functional.cross_entropy(logits, labels[mix.order], label_smoothing=0.3, reduction="none")
     expected = (mix.lam * each + (1 - mix.lam) * other).mean()
     torch.testing.assert_close(cross_entropy(logits, Batch(torch.empty(0), labels, None, mix), 0.3), expected)
+
+
+def one_of_several(
+    z: np.ndarray, others: list[np.ndarray], onehot: np.ndarray, temperature: float, mutual: float
+) -> float:
+    """The loss of one network, by the formula: what the others say is given."""
+    value = -(onehot * np.log(softmax(z))).sum() / len(z)
+    for other in others:
+        p, q = softmax(other / temperature), softmax(z / temperature)
+        value += mutual / len(others) * (p * np.log(p / q)).sum() / len(z)
+    return value
+
+
+@pytest.mark.parametrize("networks", [2, 4])
+def test_mutual_learning_is_what_numpy_has_and_no_gradient_reaches_another_network(networks: int) -> None:
+    rng = np.random.default_rng(networks)
+    logits = [2 * rng.normal(size=(6, 4)) for _ in range(networks)]
+    labels, lam, order = rng.integers(0, 4, 6), rng.random(6), rng.permutation(6)
+    onehot = lam[:, None] * np.eye(4)[labels] + (1 - lam[:, None]) * np.eye(4)[labels][order]
+    batch = Batch(torch.empty(0), torch.from_numpy(labels), None, Mix(torch.from_numpy(lam), torch.from_numpy(order)))
+    temperature, mutual = 3.0, 0.7
+    others = [[*logits[:n], *logits[n + 1 :]] for n in range(networks)]
+    z = [torch.from_numpy(each).requires_grad_() for each in logits]
+    plan = Distillation(temperature=temperature, mutual=mutual)
+    loss = mutual_learning(z[0], batch, plan, peers=z[1:])
+    expected = sum(one_of_several(logits[n], others[n], onehot, temperature, mutual) for n in range(networks))
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    loss.backward()
+    for n, each in enumerate(logits):
+        for cell in np.ndindex(each.shape):  # a network's own loss alone moves it
+            step = np.zeros_like(each)
+            step[cell] = 1e-5
+            ends = [one_of_several(each + sign * step, others[n], onehot, temperature, mutual) for sign in (1, -1)]
+            assert z[n].grad[cell].item() == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-6)
+
+
+def test_a_student_among_peers_may_have_teachers_and_its_peers_have_none() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, peer, teacher = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(3))
+    batch = Batch(torch.empty(0), torch.tensor([0, 1, 2, 1, 0]), teacher[:, None], None)
+    plan = Distillation(temperature=2.0, weight=0.4, mutual=0.0)
+    got = mutual_learning(student, batch, plan, 0.1, peers=[peer])
+    torch.testing.assert_close(got, distillation(student, batch, plan, 0.1) + cross_entropy(peer, batch, 0.1))
