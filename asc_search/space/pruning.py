@@ -18,7 +18,8 @@ _NOISE = 1e-9  # channels: 96 * (1 - 1/3) is 64, not 63.99...
 class Pruning:
     """Structured pruning, uniform over the layers; nothing is pruned with ``ratio`` 0 and no ``widths``.
 
-    * What stays: the share 1 - ``ratio`` of every width, rounded down to a multiple of ``round_to``. ``widths`` such as
+    * What stays: the share 1 - ``ratio`` of every width, rounded down to a multiple of ``round_to`` (but
+      not to none). ``widths`` such as
       ``"96>32, 176>58"`` says it of some widths (all of that size) itself. ``target`` ``budget``: as many as the budget
       allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``).
     * What goes first: ``importance`` as in torch-pruning, of each group of coupled channels. ``group_norm``, the L2 norm of
@@ -75,10 +76,10 @@ class Pruning:
         if self.ratio == 0:
             return width
         left = int(width * (1 - self.ratio)) if share == 1 else int(width * (1 - self.ratio * share) + _NOISE)
-        left -= left % self.round_to
+        if self.round_to > 1:
+            return rounded_down(left, width, self.round_to)
         if left < 1:
-            rounded = "" if self.round_to == 1 else f" in multiples of {self.round_to}"
-            raise NetworkError(f"pruning.ratio {self.ratio:g} leaves nothing of a width of {width}{rounded}")
+            raise NetworkError(f"pruning.ratio {self.ratio:g} leaves nothing of a width of {width}")
         return left
 
     def shares(self, base: int) -> tuple[float, ...]:
@@ -100,6 +101,11 @@ class Pruning:
         gap = (max(self.start, self.end) - self.start) / max(1, steps - 1)
         wanted = (round((self.start + gap * step) * epochs) for step in range(steps))
         return tuple(min(max(1, at), max(1, epochs - 1)) for at in wanted)
+
+
+def rounded_down(left: int, width: int, round_to: int) -> int:
+    """``left`` of ``width`` channels as a multiple of ``round_to``; that or ``width`` at least."""
+    return max(left - left % round_to, min(width, round_to))
 
 
 def stated_widths(text: str) -> dict[int, int]:

@@ -92,8 +92,9 @@ def test_steps_are_spread_over_the_epochs() -> None:
 
 
 def test_what_leaves_nothing_or_cannot_be_read_is_refused() -> None:
-    with pytest.raises(NetworkError, match="multiples of 8"):
-        Pruning(0.5, round_to=8).kept(15)
+    with pytest.raises(NetworkError, match="leaves nothing of a width of 1"):
+        Pruning(0.5).kept(1)
+    assert [Pruning(0.5, round_to=8).kept(width) for width in (4, 15, 17, 33)] == [4, 8, 8, 16]
     for text in ("96", "96>97", "96>0", "96>32, 96>31", "a>b"):
         with pytest.raises(NetworkError, match="no pruning of a width"):
             Pruning(widths=text).kept(4)
