@@ -43,14 +43,16 @@ class Kept:
         """Channels left of ``width``; 1 where none is, which ``ledger`` is told."""
         left = whole(width * (1 - self.ratio))
         least = np.minimum(width, self.round_to)
-        rounded = np.maximum(left - left % self.round_to, least)
-        left = np.where((self.ratio > 0) & (self.round_to > 1), rounded, left)
+        if (self.round_to > 1).any():
+            rounded = np.maximum(left - left % self.round_to, least)
+            left = np.where((self.ratio > 0) & (self.round_to > 1), rounded, left)
         for code, table in enumerate(self.tables):
             for original, last in table.items():
                 left = np.where((self.stated == code) & (width == original), last, left)
-        cut = whole(width * (STEPS - self.step)) // STEPS
-        cut = np.where(self.step > 0, cut - cut % self.round_to, cut)
-        left = np.where(self.to_budget, np.maximum(cut, least), left)
+        if self.to_budget.any():
+            cut = whole(width * (STEPS - self.step)) // STEPS
+            cut = np.where(self.step > 0, cut - cut % self.round_to, cut)
+            left = np.where(self.to_budget, np.maximum(cut, least), left)
         ledger.require(left >= 1, "nothing is left")
         return np.maximum(left, 1)  # a 0 would mean "no such layer" for the whole array
 

@@ -18,10 +18,9 @@ _NOISE = 1e-9  # channels: 96 * (1 - 1/3) is 64, not 63.99...
 class Pruning:
     """Structured pruning, uniform over the layers; nothing is pruned with ``ratio`` 0 and no ``widths``.
 
-    * What stays: the share 1 - ``ratio`` of every width, rounded down to a multiple of ``round_to`` (but
-      not to none). ``widths`` such as
-      ``"96>32, 176>58"`` says it of some widths (all of that size) itself. ``target`` ``budget``: as many as the budget
-      allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``).
+    * What stays: the share 1 - ``ratio`` of every width, rounded down to a multiple of ``round_to`` (but not to none).
+      ``widths`` such as ``"96>32, 176>58"`` says it of some widths (all of that size) itself. ``target`` ``budget``: as
+      many as the budget allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``).
     * What goes first: ``importance`` as in torch-pruning, of each group of coupled channels. ``group_norm``, the L2 norm of
       all their weights (Fang et al. 2023); ``magnitude``, the L1 norm of the filters of the group's first layer (Li et al.
       2017); ``bn_scale``, their BatchNorm factors (Liu et al. 2017), of a group without any the group norm; ``taylor``,
