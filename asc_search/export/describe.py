@@ -28,7 +28,7 @@ def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mappin
     }
     management = {
         "knowledge distillation": candidate.distillation.by_others,
-        "pruning": candidate.pruning.ratio > 0,
+        "pruning": candidate.pruning.removes,
         "precision_16": candidate.weight_type == "fp16",
         "network design": True,
     }

@@ -2,23 +2,27 @@
 
 Points are grouped by what their families branch on (family, switches, strides, place); within a group a layer is priced
 for all points in one pass. No candidate, spec or module is made.
+
+Of a point that is pruned to the budget, all is right but the price where it fits: that is of the uniform pruning, before
+single widths get channels back (``to_budget``), so it is at most what is deployed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Family, Place, families
-from asc_search.nets.blocks.common import whole
 from asc_search.nets.cost import BYTES_PER_WEIGHT
 from asc_search.nets.ledger import Ledger, Map, Pair
 from asc_search.nets.plan import stage_width
 from asc_search.oracle.budget import macs_per_second
+from asc_search.oracle.kept import Kept, kept_of
+from asc_search.oracle.to_budget import LAST
 from asc_search.space.columns import Column, Columns
 from asc_search.space.draw import STRIDE_PAIRS
 from asc_search.space.space import Space
@@ -70,8 +74,8 @@ class ArrayLedger(Ledger):
 class _Batch:
     """n networks under way: their last maps and what they cost so far."""
 
-    def __init__(self, shape: tuple[np.ndarray, np.ndarray, np.ndarray], kept: np.ndarray, taps: int) -> None:
-        count = len(kept)
+    def __init__(self, shape: tuple[np.ndarray, np.ndarray, np.ndarray], kept: Kept, taps: int) -> None:
+        count = len(shape[0])
         # maps[0] is the last one, maps[1] the one before, ...: (channel, freq, time) x n each.
         self.maps = [np.stack(shape) for _ in range(taps)]
         self.made = np.zeros(count, np.int64)
@@ -83,12 +87,12 @@ class _Batch:
     def add(self, kind: Family, rows: np.ndarray, out: np.ndarray, stride: Pair, place: Place, options: dict) -> None:
         """The next layer of the networks ``rows``, all of one kind; ``out`` (rows,) is its width before pruning."""
         layer = kind.layer(self.planned[rows], out, stride, place, **options)
-        ledger, kept = ArrayLedger(len(rows)), self.kept[rows]
-        if (kept < 1).any():
+        ledger, kept = ArrayLedger(len(rows)), self.kept.rows(rows)
+        if kept.removes.any():
             if kind.prunable(layer):
-                layer = kind.shrink(layer, lambda width: _keep(ledger, width, kept))
+                layer = kind.shrink(layer, lambda width: kept.of(width, ledger))
             else:
-                ledger.require(kept == 1, "cannot be pruned")
+                ledger.require(~kept.removes, "cannot be pruned")
         taps = kind.taps(layer)
         ledger.require((taps == 1) | (taps <= self.made[rows]), "reads blocks that are not there")
         reads = [Map(*self.maps[tap][:, rows]) for tap in reversed(range(taps))]
@@ -107,14 +111,39 @@ class _Batch:
 
 def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
     """The price of every point of ``columns`` for ``classes`` classes, and whether it is within the space's budget."""
+    kept = kept_of(columns)
+    rows = np.flatnonzero(kept.to_budget)
+    if len(rows):
+        chosen = {name: column.rows(rows) for name, column in columns.items()}
+        kept.step[rows] = _least_steps(space, chosen, classes)
+    return _price(space, columns, classes, kept)
+
+
+def _least_steps(space: Space, columns: Columns, classes: int) -> np.ndarray:
+    """``to_budget.least_step`` of every point of ``columns``, (n,)."""
+    kept = kept_of(columns)
+
+    def fits(step: np.ndarray) -> np.ndarray:
+        return _price(space, columns, classes, replace(kept, step=step)).fits
+
+    low, high = np.zeros_like(kept.step), np.full_like(kept.step, LAST)
+    high[fits(low)] = 0
+    while (open_ := high - low > 1).any():
+        middle = (low + high) // 2
+        fit = fits(middle)
+        low, high = np.where(open_ & ~fit, middle, low), np.where(open_ & fit, middle, high)
+    return high
+
+
+def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
+    """The price of every point of ``columns`` with the channels ``kept`` says."""
     shape = _input_shapes(columns)
     count = len(shape[0])
-    ratio = columns["pruning.ratio"].numbers().astype(float)
     everyone = np.arange(count)
     base, multiplier = columns["network.base"].numbers(), columns["network.multiplier"].numbers()
     heads = families("head")
     taps = max(heads[name].most_taps for name in columns["network.head"].table)
-    batch = _Batch(shape, 1 - ratio, taps)
+    batch = _Batch(shape, kept, taps)
     with np.errstate(divide="ignore", invalid="ignore"):
         stem = _Layer(columns, "network.stem", "network.stem_", "stem", space.ends["stem"], "network.stem_stride")
         stem.add(batch, everyone, base, Place())
@@ -230,10 +259,3 @@ class _Layer:
                     options[option] = value
             stride = (1, 1) if steps is None else STRIDE_PAIRS[steps.table[steps.values[example]]]
             yield group, options, stride
-
-
-def _keep(ledger: ArrayLedger, width: Any, kept: np.ndarray) -> np.ndarray:
-    """Channels left after pruning, as ``Candidate.kept`` has them; 1 where none is, which ``ledger`` is told."""
-    left = whole(width * kept)
-    ledger.require(left >= 1, "nothing is left")
-    return np.maximum(left, 1)  # a 0 would mean "no such layer" for the whole array

@@ -16,6 +16,7 @@ from asc_search.nets.network import price
 from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.nets.systems import SYSTEMS, WINDOW_SECONDS, system
 from asc_search.oracle.budget import judge, macs_per_second
+from asc_search.oracle.to_budget import fitted
 from asc_search.progress import results
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange
 from asc_search.space.draw import DECIDE, parameters
@@ -83,7 +84,7 @@ def quote(name: str, changes: Sequence[str], shape: str | None, window_s: float 
             when = next(one.condition for one in parameters(space) if one.name == key)
             raise AscSearchError(f"--set {key}={chosen[key]}: it exists only where {when}; --set that, too")
         taken = {key: value for key, value in values.items() if key.startswith(DECIDE)}
-        spec, seconds, budget = candidate.deployed, candidate.frontend.seconds, space.budget
+        spec, seconds, budget = fitted(candidate, space.budget).deployed, candidate.frontend.seconds, space.budget
     else:
         design = system(name)
         spec = design(**_arguments(name, design, changes))

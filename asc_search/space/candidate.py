@@ -6,22 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.errors import NetworkError
 from asc_search.nets.network import shrink
 from asc_search.nets.spec import NetSpec
+from asc_search.space.pruning import Pruning
 
 Groups = tuple[tuple[str, tuple[str, ...]], ...]  # groups of classes: (name, its classes)
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """Structured pruning: ``ratio`` of the channels removed after ``start`` (share of the epochs); 0 means none."""
-
-    ratio: float = 0.0
-    start: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -159,25 +152,28 @@ class Candidate:
     @property
     def deployed(self) -> NetSpec:
         """The network after pruning: what is priced, exported and run."""
-        if self.pruning.ratio == 0:
-            return self.network
-        return shrink(self.network, self.kept)
+        return self._pruned(1.0)
 
-    def kept(self, width: int) -> int:
-        """Channels left of ``width`` after pruning, rounded down as torch-pruning does.
+    @property
+    def stages(self) -> tuple[NetSpec, ...]:
+        """The network after each step of its pruning, as deployed at last; empty where nothing is pruned.
 
         Raises:
-            NetworkError: none would be left.
+            NetworkError: a step leaves nothing of a width.
         """
-        left = int(width * (1 - self.pruning.ratio))
-        if left < 1:
-            raise NetworkError(f"pruning.ratio {self.pruning.ratio:g} leaves nothing of a width of {width}")
-        return left
+        if not self.pruning.removes:
+            return ()
+        return tuple(self._pruned(share) for share in self.pruning.shares(self.network.layers[0].out))
+
+    def _pruned(self, share: float) -> NetSpec:
+        if not self.pruning.removes:
+            return self.network
+        return shrink(self.network, partial(self.pruning.kept, share=share))
 
     def describe(self) -> str:
         """The candidate in words, for tables and hover texts."""
         blocks = [f"{layer.family} {layer.out}" for layer in self.network.layers[:-1]]
-        pruned = f", {self.pruning.ratio:.0%} of channels pruned" if self.pruning.ratio else ""
+        pruned = self.pruning.describe()
         plan = self.distillation
         taught = f"T {plan.temperature:.2g}, weight {plan.weight:.2g}" if plan.teachers else "no teacher"
         taught += f", features {plan.features:.2g}" if plan.teachers and plan.features else ""
@@ -186,7 +182,7 @@ class Candidate:
             taught += f", beside {', '.join(plan.peers)} (T {plan.temperature:.2g}, mutual {plan.mutual:.2g})"
         if self.groups:
             taught += f", {len(self.groups)} groups beside the classes (share {plan.class_share:.2g})"
-        return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned}; {taught}"
+        return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned and f', {pruned}'}; {taught}"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -15,7 +15,9 @@ from asc_search.space.schema import DISTILLATION, FRONTEND, PRUNING, STEM_STRIDE
 from asc_search.space.space import Condition, Parameter, Space
 
 STRIDE_PAIRS = {text: tuple(map(int, text.split("x"))) for text in STEM_STRIDES}
-DECIDE = ("frontend.", "network.", "pruning.ratio", "weight_type")  # parameters that a price depends on
+# Parameters that a price depends on.
+_PRUNED = ("pruning.ratio", "pruning.target", "pruning.round_to", "pruning.widths")
+DECIDE = ("frontend.", "network.", *_PRUNED, "weight_type")
 _STAGE = ("family", "depth", "width", "stride", "stride_at")
 
 

@@ -60,7 +60,10 @@ def _wanted(name: str, stages: int) -> dict[str, Scalar]:
         "network.base": base,
         "network.multiplier": multiplier,
         "weight_type": "fp16",
+        "pruning.target": "ratio",
         "pruning.ratio": ratio,
+        "pruning.round_to": 1,
+        "pruning.widths": "",
     }
     wanted |= {f"network.stem_{key}": value for key, value in families("stem")[f"{family}_stem"].defaults.items()}
     for index, (depth, stride, stride_at) in enumerate(_MOBILE[:stages]):

@@ -1,22 +1,26 @@
-"""Where pruning exists: only where every drawn layer can be pruned exactly; elsewhere its ratio is 0."""
+"""Pruning in a space: it exists only where every drawn layer can be pruned exactly, and its keys must agree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from asc_search.errors import NetworkError
 from asc_search.nets.blocks import Family, families
 from asc_search.nets.spec import Scalar
 from asc_search.space.conditions import Draft
+from asc_search.space.domains import Choice, Constant
 from asc_search.space.drafts import ends_of, values_of
 from asc_search.space.layers import Layers
+from asc_search.space.pruning import stated_widths, widths_through
+from asc_search.space.schema import PRUNING
 from asc_search.space.space import Condition
 from asc_search.space.tree import Mistakes
 
 
 def prunable(known: Mapping[str, Draft], layers: Layers, mistakes: Mistakes) -> Condition:
     """The condition under which every drawn layer can be pruned: pruning exists only there, elsewhere its ratio is 0."""
-    ratio = known["pruning.ratio"]
-    if ratio.domain is None or ends_of(ratio)[1] == 0:
+    ratio = _asks(known)
+    if ratio is None:
         return ()
     condition: list[tuple[str, tuple[Scalar | None, ...]]] = []
 
@@ -48,6 +52,53 @@ def prunable(known: Mapping[str, Draft], layers: Layers, mistakes: Mistakes) -> 
             if option.domain is not None and forbidding:
                 demand(option, lambda value, forbidding=forbidding: value not in forbidding, True)
     return tuple(condition)
+
+
+def _asks(known: Mapping[str, Draft]) -> Draft | None:
+    """The key that has something pruned, or None."""
+    ratio, widths, target = (known[f"pruning.{key}"] for key in ("ratio", "widths", "target"))
+    if target.domain is not None and target.domain.contains("budget"):
+        return target
+    if widths.domain is not None and any(values_of(widths.domain, ())):
+        return widths
+    return ratio if ratio.domain is not None and ends_of(ratio)[1] > 0 else None
+
+
+def check_pruning(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
+    """Refuse keys of ``pruning`` that cannot be read, contradict each other, or are for a schedule there never is."""
+    keys = {key: known[f"pruning.{key}"] for key in PRUNING}
+    if any(entry.domain is None for entry in keys.values()):
+        return
+
+    def report(key: str, what: str) -> None:
+        mistakes.add(keys[key].line, keys[key].name, what)
+
+    for key, read in (("through", widths_through), ("widths", stated_widths)):
+        for text in values_of(keys[key].domain, ()):
+            try:
+                read(text)
+            except NetworkError as error:
+                report(key, str(error))
+    schedules = values_of(keys["schedule"].domain, ())
+    if set(schedules) != {"once"} and ends_of(keys["end"])[0] < (latest := ends_of(keys["start"])[1]):
+        report("end", f"may come before pruning.start, which is up to {latest:g}; write end: {latest:g} or more")
+    if ("through" in schedules) != any(values_of(keys["through"].domain, ())):
+        if "through" in schedules:
+            report("schedule", "through needs the widths to stop at; write pruning.through, such as '64'")
+        else:
+            report("through", "is for pruning.schedule: through; write that, or leave it out")
+    if keys["target"].domain == Constant("budget"):
+        if ends_of(keys["ratio"])[1] > 0:
+            report("ratio", "is found where pruning.target is budget; leave it out")
+        if any(values_of(keys["widths"].domain, ())):
+            report("widths", "are found where pruning.target is budget; leave them out")
+
+
+def found_by_budget(known: Mapping[str, Draft]) -> Condition:
+    """Where a given ratio and given widths exist: not where pruning is to the budget."""
+    target = known["pruning.target"].domain
+    either = isinstance(target, Choice) and target.contains("budget")
+    return (("pruning.target", tuple(value for value in target.values if value != "budget")),) if either else ()
 
 
 def _layer_places(layers: Layers) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:

@@ -9,7 +9,8 @@ from itertools import product
 from asc_search.audio.device_ir import SCALINGS
 from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, STANDARDISATIONS, FrontEnd
 from asc_search.nets.blocks import Option, families
-from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
+from asc_search.space import pruning
+from asc_search.space.candidate import Candidate, Distillation, Training
 from asc_search.space.published import PRESETS, REFERENCES
 
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
@@ -52,7 +53,7 @@ def _choice(default: str, choices: Sequence[str], doc: str) -> Option:
     return Option("str", default, doc, choices=tuple(choices))
 
 
-_FRONT, _TRAIN, _PRUNE, _DISTIL = FrontEnd(), Training(), Pruning(), Distillation()
+_FRONT, _TRAIN, _PRUNE, _DISTIL = FrontEnd(), Training(), pruning.Pruning(), Distillation()
 
 FRONTEND = {
     "kind": _choice(_FRONT.kind, KINDS, "log-mel spectrogram, or the raw waveform as one row"),
@@ -132,8 +133,18 @@ TRAINING = {
 }
 
 PRUNING = {
-    "ratio": _number(_PRUNE.ratio, 0, 0.95, "share of the channels removed, 0 for none"),
+    "ratio": _number(_PRUNE.ratio, 0, pruning.MOST, "share of the channels removed, 0 for none"),
     "start": _number(_PRUNE.start, 0, 1, "share of the epochs before pruning"),
+    "importance": _choice(_PRUNE.importance, pruning.IMPORTANCES, "channels of the least importance go first"),
+    "schedule": _choice(_PRUNE.schedule, pruning.SCHEDULES, "all at once, or in steps"),
+    "steps": _number(_PRUNE.steps, 1, 1000, "steps of a linear or agp schedule"),
+    "end": _number(_PRUNE.end, 0, 1, "share of the epochs before the last of several steps"),
+    "through": Option(
+        "str", _PRUNE.through, "widths of the stem that the schedule `through` stops at, such as '80>64'"
+    ),
+    "target": _choice(_PRUNE.target, pruning.TARGETS, "the ratio as given, or the least one within the budget"),
+    "round_to": _number(_PRUNE.round_to, 1, 64, "what the widths that are left are multiples of"),
+    "widths": Option("str", _PRUNE.widths, "channels left of some widths, instead of the ratio: '96>32, 176>58'"),
 }
 
 DISTILLATION = {

@@ -11,7 +11,7 @@ from asc_search.space.domains import Constant
 from asc_search.space.drafts import as_fields, draft, ends_of, section
 from asc_search.space.grammar import subset
 from asc_search.space.layers import Layers, network
-from asc_search.space.prunable import prunable
+from asc_search.space.prunable import check_pruning, found_by_budget, prunable
 from asc_search.space.schema import (
     DISTILLATION,
     FRONTEND,
@@ -45,9 +45,10 @@ def searched(
     _check_frontend(known, mistakes)
     _check_schedule(known, mistakes)
     _check_augmentation(known, mistakes)
-    able = prunable(known, layers, mistakes)
-    pruned = [replace(entry, implied=able) if entry.name.startswith(_PRUNE_PATH) else entry for entry in drafts]
-    return pruned, layers
+    check_pruning(known, mistakes)
+    able, given = prunable(known, layers, mistakes), found_by_budget(known)
+    where = {join(_PRUNE_PATH, key): (*able, *(given if key in ("ratio", "widths") else ())) for key in PRUNING}
+    return [replace(entry, implied=where.get(entry.name, entry.implied)) for entry in drafts], layers
 
 
 def _distillation(

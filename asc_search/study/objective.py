@@ -10,9 +10,10 @@ from typing import Any
 from asc_search.compress.prune import prune_to
 from asc_search.compress.weights import as_stored
 from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_json
 from asc_search.space.candidate import Candidate
-from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.candidate import Material, leave_gradients, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
@@ -36,18 +37,25 @@ class Result:
         return Result(**data)
 
 
-def pruning_hook(candidate: Candidate, horizon: int) -> Callable[[TrainState], None]:
-    """A ``before_epoch`` hook for ``fit`` that prunes once, after the share ``pruning.start`` of ``horizon`` epochs.
+def pruning_hook(candidate: Candidate, horizon: int, material: Material | None = None) -> Callable[[TrainState], None]:
+    """A ``before_epoch`` hook for ``fit`` that takes the steps of the candidate's pruning, over ``horizon`` epochs.
 
-    At least one epoch comes before it and, where the horizon allows, one after.
+    What was taken already is read from the state's spec; steps that fall on one epoch are one. Importance by gradients
+    needs ``material``, of which it hears the training part.
     """
-    at = min(max(1, round(candidate.pruning.start * horizon)), max(1, horizon - 1))
+    pruning, stages = candidate.pruning, candidate.stages
+    after = pruning.step_epochs(len(stages), horizon)
 
     def prune(state: TrainState) -> None:
-        if candidate.pruning.ratio > 0 and state.epoch >= at and state.spec == candidate.network:
-            target = candidate.deployed
-            state.network = prune_to(state.network, state.spec, target, candidate.pruning.ratio)
-            state.spec = target
+        due = sum(at <= state.epoch for at in after)
+        if due == 0 or state.spec == stages[due - 1]:
+            return
+        if pruning.importance == "taylor":
+            if material is None:
+                raise AscSearchError("pruning.importance taylor needs training clips; please report this")
+            leave_gradients(candidate, material, state, horizon)
+        state.network = prune_to(state.network, state.spec, stages[due - 1], pruning.importance)
+        state.spec = stages[due - 1]
 
     return prune
 
@@ -72,12 +80,13 @@ def train_trial(
 ) -> list[Result]:
     """Results at the rungs the candidate reached; the last is its own. Resumes from ``folder``, epoch by epoch.
 
-    ``goes_on(rung, result)`` decides promotion. With pruning, the first rung already measures the pruned network.
+    ``goes_on(rung, result)`` decides promotion. With pruning, all its steps are taken within the first rung, which already
+    measures the pruned network.
 
     Raises:
         DivergedError: the training diverged.
     """
-    prune = pruning_hook(candidate, rungs[0])
+    prune = pruning_hook(candidate, rungs[0], material)
     results: list[Result] = []
     for rung, epochs in enumerate(rungs):
         note = folder / f"rung-{rung}.json"

@@ -108,7 +108,7 @@ def retrain(
     if (known := trained_in(folder)) is not None:
         return known
     candidate = finalist.candidate
-    prune = pruning_hook(candidate, epochs)
+    prune = pruning_hook(candidate, epochs, material)
     state = train_candidate(
         candidate,
         material,

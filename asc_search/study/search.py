@@ -13,6 +13,7 @@ from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceErro
 from asc_search.nets.cost import Cost
 from asc_search.oracle.budget import Assessment, assess, macs_per_second
 from asc_search.oracle.feasibility import estimate
+from asc_search.oracle.to_budget import fitted
 from asc_search.progress import Stage, console
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import draw
@@ -105,7 +106,7 @@ def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, sta
     accuracy it reached there; diverged, FAIL with the reason.
     """
     space = setting.space
-    candidate = draw(space, trial, len(setting.material.training.classes))
+    candidate = fitted(draw(space, trial, len(setting.material.training.classes)), space.budget)
     assessment = assess(candidate, setting.space.budget)
     cost = describe_cost(assessment, candidate)
     for name, value in assessment.verdict.constraints.items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from asc_search.data.clips import Clips
@@ -13,13 +14,15 @@ from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Peer
 from asc_search.train.batches import batch_count, epoch_batches
-from asc_search.train.fit import Recipe, TrainState, device, fit, restore, start
+from asc_search.train.fit import Loss, Recipe, TrainState, device, fit, restore, start
 from asc_search.train.groups import membership, two_tasks
 from asc_search.train.inputs import Inputs, open_inputs
-from asc_search.train.losses import distillation, mutual_learning
+from asc_search.train.losses import Batch, distillation, mutual_learning
 from asc_search.train.mixtures import Mixtures
 from asc_search.train.responses import ALL_GENERATED, Responses
-from asc_search.train.targets import Lesson, targets_of
+from asc_search.train.targets import Lesson, Targets, targets_of
+
+GRADIENT_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,54 @@ class Material:
         return tuple(self.peers[name].network(shape, classes) for name in candidate.distillation.peers)
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a training of ``candidate`` hears, what teachers said of it, and the loss that follows."""
+
+    candidate: Candidate
+    inputs: Inputs
+    targets: Targets | None
+
+    def batches(self, seed: int, epoch: int, epochs: int) -> Iterator[Batch]:
+        """The batches of one epoch of ``epochs``."""
+        mixed = self.candidate.distillation.mixed
+        return epoch_batches(self.inputs, self.targets, self.candidate.training, seed, epoch, epochs, device(), mixed)
+
+    def loss(self, alone: bool = False) -> Loss:
+        """The loss by logits and batch; ``alone``, the student's without its peers."""
+        plan, smoothing = self.candidate.distillation, self.candidate.training.label_smoothing
+        taught = mutual_learning if plan.peers and not alone else distillation
+        loss: Loss = partial(taught, plan=plan, smoothing=smoothing)
+        if not self.candidate.groups:
+            return loss
+        belongs = membership(self.candidate.groups, self.inputs.windows.clips.classes).to(device())
+        return two_tasks(loss, belongs, smoothing)
+
+
+def course_of(candidate: Candidate, material: Material) -> Course:
+    """The course of a training of ``candidate`` on ``material``."""
+    inputs, targets = material.inputs(candidate), targets_of(material.teachers, candidate.distillation)
+    if targets is not None and len(targets) < len(inputs.windows):
+        raise AscSearchError(
+            f"teachers heard {len(targets)} windows, the student {len(inputs.windows)}; please report this"
+        )
+    return Course(candidate, inputs, targets)
+
+
+def leave_gradients(candidate: Candidate, material: Material, state: TrainState, epochs: int) -> None:
+    """Put into the parameters of ``state``'s network the gradients of the loss summed over ``GRADIENT_BATCHES`` batches.
+
+    They are the first of the epoch of ``epochs`` that comes next (after the last, of that), heard in evaluation mode and
+    float32: nothing of the state changes. A loss on embeddings is left out, as its layer is thrown away.
+    """
+    course, network = course_of(candidate, material), state.network.eval()
+    loss = course.loss(alone=True)
+    network.zero_grad(set_to_none=True)
+    for batch in islice(course.batches(state.seed, min(state.epoch, epochs - 1), epochs), GRADIENT_BATCHES):
+        value = loss(network(batch.x), batch)
+        (sum(value) if isinstance(value, tuple) else value).backward()
+
+
 def train_candidate(
     candidate: Candidate,
     material: Material,
@@ -67,25 +118,16 @@ def train_candidate(
     Raises:
         DivergedError: the loss is not finite or has exploded.
     """
-    training, plan = candidate.training, candidate.distillation
-    inputs = material.inputs(candidate)
-    targets = targets_of(material.teachers, plan)
-    if targets is not None and len(targets) < len(inputs.windows):
-        raise AscSearchError(
-            f"teachers heard {len(targets)} windows, the student {len(inputs.windows)}; please report this"
-        )
-    predicted = 0 if targets is None else targets.predicted
-    recipe = Recipe(training, epochs, batch_count(inputs.windows, training), predicted, material.peers_of(candidate))
+    course = course_of(candidate, material)
+    predicted = 0 if course.targets is None else course.targets.predicted
+    steps = batch_count(course.inputs.windows, candidate.training)
+    recipe = Recipe(candidate.training, epochs, steps, predicted, material.peers_of(candidate))
     state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
-    state.standardise = inputs.standardise
-    loss = partial(mutual_learning if plan.peers else distillation, plan=plan, smoothing=training.label_smoothing)
-    if candidate.groups:
-        belongs = membership(candidate.groups, material.training.classes).to(device())
-        loss = two_tasks(loss, belongs, training.label_smoothing)
+    state.standardise = course.inputs.standardise
     return fit(
         state,
-        lambda epoch: epoch_batches(inputs, targets, training, seed, epoch, epochs, device(), plan.mixed),
-        loss,
+        lambda epoch: course.batches(seed, epoch, epochs),
+        course.loss(),
         recipe,
         epochs if until is None else until,
         save_to=checkpoint,

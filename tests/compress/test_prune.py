@@ -13,7 +13,7 @@ from asc_search.nets.systems.mobile import sscp_mobile, sscp_s1
 
 def test_sscp_64_at_one_half_is_system_1() -> None:
     source = sscp_mobile(64)
-    pruned = prune_to(build(source), source, sscp_s1(), 0.5)
+    pruned = prune_to(build(source), source, sscp_s1())
     parameters = sum(parameter.numel() for parameter in pruned.parameters())
     assert (parameters, price(sscp_s1()).macs) == (63_748, 29_982_132)
 

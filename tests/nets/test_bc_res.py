@@ -259,7 +259,7 @@ def test_blocks_and_head_refuse_pruning_and_the_stem_is_pruned_exactly():
             values[::2] = 0
     x = torch.randn(2, 2, 12, 9)
     before = network(x)
-    pruned = prune_to(network, source, shrink(source, lambda width: width // 2), 0.5)
+    pruned = prune_to(network, source, shrink(source, lambda width: width // 2))
     assert pruned[0][2].weight.shape == (4, 2, 5, 5)
     torch.testing.assert_close(pruned.eval()(x), before)
 

@@ -157,7 +157,7 @@ def test_removing_silent_channels_changes_nothing(ratio: float, head: End, attac
     silence(network, classes, ratio)
     x = torch.randn(4, *source.input)
     before = network(x).detach()
-    after = prune_to(network, source, shrink(source, kept(ratio)), ratio).eval()(x)
+    after = prune_to(network, source, shrink(source, kept(ratio))).eval()(x)
     assert before.std() > 1e-3
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
@@ -179,7 +179,7 @@ def test_a_uniform_ratio_makes_mn04_a_dcase_student(weight_type: str, at_most: f
     assert high < at_most
     target = shrink(spec, kept(high))
     torch.manual_seed(0)
-    pruned = prune_to(build(spec), spec, target, high).eval()
+    pruned = prune_to(build(spec), spec, target).eval()
     assert sum(parameter.numel() for parameter in pruned.parameters()) == price(target).params
     assert counted(pruned, spec.input)[1] == price(target).macs
     assert pruned(torch.randn(2, *spec.input)).shape == (2, 10)

@@ -63,7 +63,7 @@ def test_removing_silent_channels_changes_nothing(kind: Family, number: int) -> 
     silence(network, source, ratio)
     x = torch.randn(3, *source.input)
     before = network(x).detach()
-    after = prune_to(network, source, target, ratio).eval()
+    after = prune_to(network, source, target).eval()
     shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
     assert shapes == {name: parameter.shape for name, parameter in build(target).named_parameters()}
     torch.testing.assert_close(after(x).detach(), before, rtol=1e-4, atol=1e-5 * float(before.abs().max() + 1))

@@ -308,7 +308,7 @@ def test_real_weights_give_the_published_network(pretrained: Tagger) -> None:
 def test_the_real_tagger_can_be_halved(pretrained: Tagger) -> None:
     spec = pretrained.spec
     target = shrink(spec, lambda width: width // 2)
-    pruned = prune_to(copy.deepcopy(pretrained.network), spec, target, 0.5).eval()
+    pruned = prune_to(copy.deepcopy(pretrained.network), spec, target).eval()
     shapes = {name: value.shape for name, value in build(target).state_dict().items()}
     assert {name: value.shape for name, value in pruned.state_dict().items()} == shapes
     assert sum(p.numel() for p in pruned.parameters()) == price(target).params

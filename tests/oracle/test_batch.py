@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from support import TINY_SPACE
 
 from asc_search.bench.mixed import mixed_space
 from asc_search.nets.blocks import families
+from asc_search.nets.network import price
 from asc_search.oracle.batch import price_columns
 from asc_search.oracle.budget import assess, macs_per_second
+from asc_search.oracle.to_budget import fitted
 from asc_search.space.columns import draw_columns, recorded
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.load import load, loads
@@ -25,7 +28,15 @@ def spaces() -> dict[str, Space]:
     """All spaces there are, a tiny one, the same with one ear or two, and the one over every family."""
     files = {path.stem: load(path) for path in sorted(SPACES.glob("*.yaml"))}
     ears = TINY_SPACE.replace("frontend: {", "frontend: {channels: {choice: [1, 2]}, ")
-    return {**files, "tiny": loads(TINY_SPACE), "ears": loads(ears), "mixed": mixed_space()}
+    keys = "{ratio: {choice: [0, 0.3]}, round_to: {choice: [1, 4]}, widths: {choice: ['', '16>7, 40>13', '16>5']}}"
+    pruned = TINY_SPACE.replace("{ratio: {choice: [0, 0.5]}}", keys)
+    return {
+        **files,
+        "tiny": loads(TINY_SPACE),
+        "ears": loads(ears),
+        "pruned": loads(pruned),
+        "mixed": mixed_space(),
+    }
 
 
 @pytest.mark.parametrize("name", list(spaces()))
@@ -87,6 +98,30 @@ def test_absurd_widths_overflow_nothing() -> None:
     prices = price_columns(space, draw_columns(space, np.random.default_rng(0), 4), 10)
     assert not prices.fits.any()
     assert (prices.macs > 2**50).all() and (prices.weight_bytes > 2**50).all()
+
+
+def test_points_pruned_to_the_budget_fit_as_alone_and_cost_at_most_what_is_deployed() -> None:
+    keys = "{target: {choice: [ratio, budget]}, ratio: 0.3, round_to: {choice: [1, 4]}}"
+    tight = TINY_SPACE.replace("{ratio: {choice: [0, 0.5]}}", keys).replace("macs: 400_000", "macs: 60_000")
+    space = loads(tight)
+    columns = draw_columns(space, np.random.default_rng(0), 120)
+    prices = price_columns(space, columns, 10)
+    fits, ratios = [], []
+    for index in range(120):
+        drawn = draw(space, FixedSuggest(recorded(space, columns, index)), 10)
+        alone = assess(fitted(drawn, space.budget), space.budget)
+        assert (prices.fits[index], prices.buildable[index]) == (alone.verdict.fits, alone.cost is not None)
+        if drawn.pruning.target == "budget":
+            assert drawn.pruning.ratio == 0
+            assert prices.macs[index] <= alone.cost.macs and prices.params[index] <= alone.cost.params
+            fits.append(alone.verdict.fits)
+            spec = fitted(drawn, replace(space.budget, weight_bytes=10**9)).deployed
+            ratios.append(prices.macs[index] / price(spec).macs)
+        else:
+            assert (prices.macs[index], prices.params[index]) == (alone.cost.macs, alone.cost.params)
+            assert drawn.pruning.ratio == 0.3
+    assert sum(fits) > 0 and len(fits) > 40
+    assert np.median(ratios) > 0.8, "not only below, but near"
 
 
 def test_a_front_end_decides_the_input() -> None:

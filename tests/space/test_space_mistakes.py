@@ -58,6 +58,23 @@ AFTER_NETWORK = [
     ("training: {jitter_fmin_hz: 3}\nfrontend: {kind: raw}", "6: training.jitter_fmin_hz", ["frontend.kind is raw"]),
     ("training: {response_path: quick}", "6: training.response_path", ["auto", "exact"]),
     ("training: {fill_mean: 1}", "6: training.fill_mean", ["true", "false"]),
+    # pruning
+    ("pruning: {importance: l2}", "6: pruning.importance", ["group_norm", "magnitude", "bn_scale", "taylor"]),
+    (
+        "pruning: {ratio: 0.5, schedule: agp, start: 0.5, end: 0.4}",
+        "6: pruning.end",
+        ["before pruning.start", "up to 0.5", "write end: 0.5 or more"],
+    ),
+    ("pruning: {ratio: 0.5, schedule: through}", "6: pruning.schedule", ["write pruning.through"]),
+    ("pruning: {ratio: 0.5, through: '64'}", "6: pruning.through", ["pruning.schedule: through", "leave it out"]),
+    (
+        "pruning: {ratio: 0.5, schedule: through, through: {choice: ['64', '64>80']}}",
+        "6: pruning.through",
+        ["'64>80'", "falling widths", "80>64"],
+    ),
+    ("pruning: {widths: '96>32, 9-3'}", "6: pruning.widths", ["'9-3'", "such as '96>32, 176>58'"]),
+    ("pruning: {target: budget, ratio: 0.5}", "6: pruning.ratio", ["is found", "leave it out"]),
+    ("pruning: {target: budget, widths: '8>4'}", "6: pruning.widths", ["are found", "leave them out"]),
     # keys
     ("trainin:\n  lr: 0.1", "6: trainin", ["unknown key", "training", "did you mean 'training'?"]),
     ("training:\n  lrr: 0.1", "7: training.lrr", ["unknown key", "weight_decay", "did you mean 'lr'?"]),

@@ -12,6 +12,8 @@ from support import TINY_SPACE
 
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceError, RunFolderError
+from asc_search.nets.network import price
+from asc_search.oracle.budget import assess
 from asc_search.space.candidate import Candidate
 from asc_search.space.load import loads
 from asc_search.space.space import Space
@@ -70,6 +72,23 @@ def test_the_budget_of_trainings_is_met_whatever_is_rejected(trained: list[Candi
     points = trial_points(study)
     assert {point.state for point in points} <= {"rejected", "stopped", "finished"}
     assert all((point.accuracy is None) == (point.state == "rejected") for point in points)
+
+
+def test_what_is_pruned_to_the_budget_is_trained_with_the_widths_found(
+    trained: list[Candidate], tmp_path: Path
+) -> None:
+    space = space_with(pruning=("{ratio: {choice: [0, 0.5]}}", "{target: budget}"), macs=("400_000", "300_000"))
+    study, setting = make(space, tmp_path)
+    search(study, setting)
+    assert "PRUNED" not in {trial.state.name for trial in study.trials}, "everything can be made to fit"
+    pruned = [candidate for candidate in trained if candidate.pruning.widths]
+    assert pruned and all(assess(candidate, space.budget).verdict.fits for candidate in trained)
+    assert all(
+        price(candidate.network).macs > 300_000 >= price(candidate.deployed).macs > 270_000 for candidate in pruned
+    )
+    told = [trial.user_attrs for trial in study.trials]
+    assert all(Candidate.from_json(attrs["candidate"]).deployed in [one.deployed for one in trained] for attrs in told)
+    assert all(price(Candidate.from_json(attrs["candidate"]).deployed).macs == attrs["macs"] for attrs in told)
 
 
 def test_200_rejections_in_a_row_stop_with_share_and_parameter(trained: list[Candidate], tmp_path: Path) -> None:
