@@ -45,6 +45,8 @@ class _Training:
 def bench_accuracy(source: str, work: Path, test_folds: Sequence[str], epochs: int, seeds: int) -> dict[str, Any]:
     """Train the 2024 baseline both ways from ``seeds`` seeds by one recipe; macro accuracy on the test part.
 
+    Both hear the same windows: those that are not silent.
+
     The windows, and the accuracy of each finished training, are kept in ``work``: the same call goes on where one was
     stopped.
 
@@ -106,7 +108,7 @@ def _train(
         network = train_candidate(candidate, material, checkpoint, seed=one.seed, epochs=epochs).network
     else:
         torch.manual_seed(one.seed)
-        plain = PlainPipeline(heard, spec, FRONTEND, RECIPE, device(), epochs)
+        plain = PlainPipeline(frontend_windows(work, heard, FRONTEND), spec, FRONTEND, RECIPE, device(), epochs)
         for _ in range(epochs):
             plain.epoch()
         network = plain.network

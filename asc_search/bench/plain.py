@@ -16,16 +16,20 @@ from asc_search.data.clips import Clips
 from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Training
+from asc_search.train.clip_scores import OVERLAP
 from asc_search.train.schedules import schedule_of
+from asc_search.train.windows import Cuts
 
 WORKERS = 2
 
 
 class Files(Dataset):
-    """Waveform (samples,) and label of each clip, read from its file: a random ``seconds`` of it."""
+    """Waveform (samples,) and label of each clip, read from its file: one of its audible windows of ``seconds``."""
 
-    def __init__(self, clips: Clips, seconds: float) -> None:
+    def __init__(self, clips: Clips, seconds: float, cuts: Cuts) -> None:
         self._clips, self._seconds = clips, seconds
+        starts_s, audible = cuts.index * seconds / OVERLAP, cuts.audible
+        self._starts_s = [starts_s[audible & (cuts.clip_of == row)] for row in range(len(clips))]
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -33,7 +37,8 @@ class Files(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         with soundfile.SoundFile(self._clips.root / self._clips.files[index]) as file:
             length = round(self._seconds * file.samplerate)
-            file.seek(int(torch.randint(max(0, file.frames - length) + 1, ())))
+            starts = self._starts_s[index]
+            file.seek(round(float(starts[torch.randint(len(starts), ())]) * file.samplerate))
             samples = file.read(length, dtype="float32", always_2d=True).mean(1)
         return torch.from_numpy(np.resize(samples, length)), self._clips.labels[index]
 
@@ -45,8 +50,9 @@ class PlainPipeline:
     """
 
     def __init__(
-        self, clips: Clips, spec: NetSpec, frontend: FrontEnd, recipe: Training, device: torch.device, epochs: int
+        self, cuts: Cuts, spec: NetSpec, frontend: FrontEnd, recipe: Training, device: torch.device, epochs: int
     ) -> None:
+        clips = cuts.clips
         audio = torchaudio()
         rate_hz = soundfile.info(clips.root / clips.files[0]).samplerate
         mel = audio.transforms.MelSpectrogram(
@@ -56,7 +62,7 @@ class PlainPipeline:
         self.network = build(spec).to(device).to(memory_format=torch.contiguous_format)
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
         self._loader = DataLoader(
-            Files(clips, frontend.seconds),
+            Files(clips, frontend.seconds, cuts),
             recipe.batch,
             sampler=torch.utils.data.RandomSampler(range(len(clips)), num_samples=len(clips) * recipe.crops_per_clip),
             num_workers=WORKERS,

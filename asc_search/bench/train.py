@@ -23,6 +23,7 @@ from asc_search.nets.systems import system
 from asc_search.progress import bar
 from asc_search.space.candidate import Training
 from asc_search.train.batches import batch_count, epoch_batches
+from asc_search.train.features import frontend_windows
 from asc_search.train.fit import Recipe, device, fit, start
 from asc_search.train.inputs import open_inputs
 from asc_search.train.losses import Batch, cross_entropy
@@ -42,7 +43,14 @@ def bench_train() -> dict[str, Any]:
         task = progress.add_task("training both ways", total=REPEATS)
         folder = Path(name)
         clips = noise_clips(folder, CLIPS)
-        plain = PlainPipeline(clips, system(DESIGN)(), FrontEnd(), RECIPE, device(), EPOCHS)
+        plain = PlainPipeline(
+            frontend_windows(folder / "plain", clips, FrontEnd()),
+            system(DESIGN)(),
+            FrontEnd(),
+            RECIPE,
+            device(),
+            EPOCHS,
+        )
         plain.epoch()  # starts threads, fills the page cache
         ratios, shares, speeds = [], [], []
         for repeat in range(REPEATS):
