@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from multiprocessing.connection import Connection
+from typing import Any
+
 import numpy as np
 import soundfile
 import torch
@@ -12,7 +16,9 @@ from asc_search.audio.augment import freq_mixstyle, mask_freq
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.torchaudio_shim import torchaudio
 from asc_search.audio.waveform import roll_samples
+from asc_search.bench.timing import seconds
 from asc_search.data.clips import Clips
+from asc_search.errors import AscSearchError
 from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Training
@@ -91,3 +97,43 @@ class PlainPipeline:
             nn.utils.clip_grad_norm_(self.network.parameters(), recipe.grad_clip)
             self._optimizer.step()
             self._schedule.step()
+
+
+class PlainProcess:
+    """A ``PlainPipeline`` in a process of its own: what ours asks of the C library is not to help it. A context manager."""
+
+    def __init__(self, *pipeline: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, torch.get_num_threads(), pipeline))
+
+    def __enter__(self) -> PlainProcess:
+        self._process.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        self._process.join()
+
+    def epoch_s(self) -> float:
+        """Train one epoch; seconds that it took.
+
+        Raises:
+            AscSearchError: the process died.
+        """
+        try:
+            self._here.send(None)
+            while not self._here.poll(1):
+                if not self._process.is_alive():
+                    raise EOFError
+            return self._here.recv()
+        except (EOFError, OSError):
+            raise AscSearchError("the plain pipeline's process died, perhaps for want of memory") from None
+
+
+def _serve(asked: Connection, threads: int, pipeline: tuple) -> None:
+    torch.set_num_threads(threads)
+    plain = PlainPipeline(*pipeline)
+    while True:
+        asked.recv()
+        asked.send(seconds(plain.epoch))

@@ -14,7 +14,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.logmel import LogMel
 from asc_search.audio.torchaudio_shim import torchaudio
 from asc_search.bench.bars import Bar, at_least, report
-from asc_search.bench.plain import PlainPipeline
+from asc_search.bench.plain import PlainProcess
 from asc_search.bench.timing import noise_clips, seconds
 from asc_search.bench.together import measure_together
 from asc_search.data.clips import Clips
@@ -43,24 +43,18 @@ def bench_train() -> dict[str, Any]:
         task = progress.add_task("training both ways", total=REPEATS)
         folder = Path(name)
         clips = noise_clips(folder, CLIPS)
-        plain = PlainPipeline(
-            frontend_windows(folder / "plain", clips, FrontEnd()),
-            system(DESIGN)(),
-            FrontEnd(),
-            RECIPE,
-            device(),
-            EPOCHS,
-        )
-        plain.epoch()  # starts threads, fills the page cache
+        cuts = frontend_windows(folder / "plain", clips, FrontEnd())
         ratios, shares, speeds = [], [], []
-        for repeat in range(REPEATS):
-            slow = seconds(plain.epoch)
-            made, epoch, step = _ours(folder / f"run{repeat}", clips)
-            ours = EPOCHS * CLIPS / (made + EPOCHS * epoch)
-            ratios.append(ours / (CLIPS / slow))
-            shares.append(step / epoch)
-            speeds.append((CLIPS / slow, ours, CLIPS / epoch, made))
-            progress.advance(task)
+        with PlainProcess(cuts, system(DESIGN)(), FrontEnd(), RECIPE, device(), EPOCHS) as plain:
+            plain.epoch_s()  # starts threads, fills the page cache
+            for repeat in range(REPEATS):
+                slow = plain.epoch_s()
+                made, epoch, step = _ours(folder / f"run{repeat}", clips)
+                ours = EPOCHS * CLIPS / (made + EPOCHS * epoch)
+                ratios.append(ours / (CLIPS / slow))
+                shares.append(step / epoch)
+                speeds.append((CLIPS / slow, ours, CLIPS / epoch, made))
+                progress.advance(task)
     heard = _front_ends()
     together = measure_together(DESIGN, RECIPE)
     middle = [median(column) for column in zip(*speeds, strict=True)]
