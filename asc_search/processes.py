@@ -52,15 +52,12 @@ def side_by_side(
             yield index, result
         return
     context = multiprocessing.get_context("spawn")  # forks of a process with threads may hang, and CUDA forbids them
-    messages, pids = context.SimpleQueue(), set()
+    messages, others = context.SimpleQueue(), set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(items)), context, _begin, (messages, threads))
 
     def listen() -> None:
         while not messages.empty():
-            pid, said = messages.get()
-            pids.add(pid)
-            if said is not None:
-                heard(said)
+            heard(messages.get())
 
     waiting = {pool.submit(_call, work, item): index for index, item in enumerate(items)}
     try:
@@ -75,18 +72,10 @@ def side_by_side(
             "and --parallel 1 needs the least memory"
         ) from None
     finally:
-        if waiting:
-            listen()
-            for pid in pids:
-                _end(pid)
+        if waiting:  # all at once: one that dies with the lock of the queue of calls leaves the rest waiting for ever
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
         pool.shutdown(cancel_futures=True)
-
-
-def _end(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:  # it has ended by itself
-        return
 
 
 def _begin(messages: Any, threads: int) -> None:
@@ -97,7 +86,6 @@ def _begin(messages: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     threading.Thread(target=_follow_parent, daemon=True).start()
-    messages.put((os.getpid(), None))
 
 
 def _follow_parent() -> None:
@@ -108,4 +96,4 @@ def _follow_parent() -> None:
 
 
 def _call(work: Work, item: Item) -> Result:
-    return work(item, lambda said: _messages.put((os.getpid(), said)))
+    return work(item, _messages.put)
