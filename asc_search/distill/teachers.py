@@ -28,7 +28,7 @@ from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.mixtures import Mixtures
-from asc_search.train.predict import score_clips, window_features, window_logits
+from asc_search.train.predict import score_clips, window_logits, window_outputs
 from asc_search.train.responses import ALL_GENERATED, Responses
 from asc_search.train.targets import Lesson
 from asc_search.train.windows import Windows, save_array, transformed_windows, window_counts
@@ -152,15 +152,11 @@ def _network(
         epochs=teacher.epochs,
         after_epoch=after_epoch,
     )
-    longer_windows = longer > 1
-    seen = frontend_windows(folder, training, own, None if longer_windows else material.mixtures)
+    seen = frontend_windows(folder, training, own, None if longer > 1 else material.mixtures)
     held_out = frontend_windows(folder, validation, own)
     whole = standardising(state.standardise, state.network)
-    lesson = Lesson(
-        window_logits(whole, seen.values, device()),
-        window_features(state.network, state.standardise, seen.values, device()),
-    )
-    if longer_windows:
+    lesson = Lesson(*window_outputs(state.network, state.standardise, seen.values, device()))
+    if longer > 1:
         counts = window_counts(training, frontend.seconds)
         rows = around(counts, frontend.seconds, np.bincount(seen.clip_of), own.seconds)
         lesson = Lesson(*(_with_mixed(values[rows], material.mixtures) for values in (lesson.logits, lesson.embedding)))

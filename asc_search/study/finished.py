@@ -12,9 +12,8 @@ from asc_search.files import read_json
 from asc_search.space.load import loads
 from asc_search.space.space import Space
 from asc_search.study.dataset import open_data
-from asc_search.study.retrain import Finalist, Trained
+from asc_search.study.retrain import Finalist, Trained, trained_in
 from asc_search.study.run_folder import RunFolder
-from asc_search.train.metrics import Metrics
 
 
 def reopened(run: RunFolder) -> tuple[Space, OpenedSource]:
@@ -51,8 +50,7 @@ def chosen_finalist(run: RunFolder, space: Space, trial: int | None) -> tuple[Fi
     for finalist in map(Finalist.from_json, listed):
         if finalist.role == "finalist" and trial in (None, finalist.trial):
             folders = [run.finalist(finalist.digest, space.retrain.epochs, seed) for seed in range(space.retrain.seeds)]
-            notes = {folder: read_json(folder / "validation.json") for folder in folders}
-            runs = [Trained(folder, Metrics.from_json(note)) for folder, note in notes.items() if note is not None]
+            runs = [trained for folder in folders if (trained := trained_in(folder)) is not None]
             if runs:
                 choices[finalist] = runs
     if not choices:

@@ -29,19 +29,22 @@ def window_logits(
 
 
 @torch.inference_mode()
-def window_features(
+def window_outputs(
     network: Network, standardise: Standardise | None, values: Values, device: torch.device
-) -> np.ndarray:
-    """What the head of ``network`` reads of all windows, pooled: (windows, width) float32, in evaluation mode."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of all windows the logits (windows, classes), and what the head reads, pooled (windows, width): float32, in
+    evaluation mode.
+    """
     network.eval()
-    parts = []
+    logits, pooled = [], []
     for start in range(0, len(values), BATCH):
         rows = np.arange(start, min(start + BATCH, len(values)))
         x = torch.from_numpy(values[rows].astype(np.float32)).to(device)
         x = x if standardise is None else standardise(x)
         maps = network.trunk(x.contiguous(memory_format=torch.channels_last))
-        parts.append(network.pooled(maps).float().cpu().numpy())
-    return np.concatenate(parts)
+        logits.append(network[-1](*maps).float().cpu().numpy())
+        pooled.append(network.pooled(maps).float().cpu().numpy())
+    return np.concatenate(logits), np.concatenate(pooled)
 
 
 def score_clips(logits: np.ndarray, windows: Windows) -> np.ndarray:
