@@ -11,6 +11,8 @@ import soxr
 
 from asc_search.errors import AscSearchError
 
+RATES_HZ = (1_000, 1_000_000)  # outside, a header is damaged: resampling it would take all memory or leave nothing
+
 
 class UnreadableAudio(AscSearchError):
     """An audio file cannot be used; the message is the reason alone, the caller adds which file."""
@@ -32,8 +34,8 @@ def read_audio(path: Path, channels: int = 1) -> tuple[np.ndarray, int]:
     """The file as float32, and its rate: the mean of its channels (samples,), or all ``channels`` (samples, channels).
 
     Raises:
-        UnreadableAudio: not a wav, flac or ogg file, damaged, without samples, or with NaN or infinite samples; several
-            ``channels`` are asked for and the file has another number of them.
+        UnreadableAudio: not a wav, flac or ogg file, damaged, without samples, with NaN or infinite samples, or of a rate
+            no recording has; several ``channels`` are asked for and the file has another number of them.
     """
     try:
         samples, source_hz = soundfile.read(path, dtype="float32", always_2d=True)
@@ -41,6 +43,7 @@ def read_audio(path: Path, channels: int = 1) -> tuple[np.ndarray, int]:
         raise UnreadableAudio(_reason(error)) from error
     if not len(samples):
         raise UnreadableAudio("has no samples")
+    _check_rate(source_hz)
     _check_finite(samples)
     if channels == 1:
         return _mean(samples), source_hz
@@ -77,6 +80,7 @@ def blocks_mono(path: Path, rate_hz: int, block_s: float = 10.0) -> Iterator[np.
     try:
         with soundfile.SoundFile(path) as file:
             source_hz, frames = file.samplerate, 0
+            _check_rate(source_hz)
             resampler = soxr.ResampleStream(source_hz, rate_hz, 1, dtype="float32", quality="HQ")
             for samples in file.blocks(round(block_s * source_hz), dtype="float32", always_2d=True):
                 frames += len(samples)
@@ -101,6 +105,11 @@ def duration_s(path: Path) -> float:
     return soundfile.info(path).duration
 
 
+def _check_rate(rate_hz: int) -> None:
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        raise UnreadableAudio(f"has {rate_hz:,} samples a second by its header, which cannot be")
+
+
 def _check_finite(samples: np.ndarray) -> None:
     finite = np.isfinite(samples)
     if not finite.all():
@@ -118,8 +127,10 @@ def check_header(path: Path) -> None:
     Raises:
         UnreadableAudio: not an audio file that can be read, or its length is zero.
     """
-    if _header(path).frames <= 0:
+    header = _header(path)
+    if header.frames <= 0:
         raise UnreadableAudio("has no samples")
+    _check_rate(header.samplerate)
 
 
 def _header(path: Path) -> soundfile._SoundFileInfo:
