@@ -80,6 +80,7 @@ def _fill(root: Path, team: str, label: str, model: Model, complexity: Complexit
         (package / name / "__init__.py").touch()
     spec = model.candidate.frontend
     index = label.rpartition("_")[2]
+    said = said.replace("\\", "/").replace('"', "'")  # it stands in a docstring
     network = model.whole.cpu().eval()
     texts = {
         f"{team}/__init__.py": f'"""Inference package of {team}."""\n',

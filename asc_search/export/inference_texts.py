@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-MODULE = '''"""System {label}: {said}.
+MODULE = '''"""System {label}.
+
+{said}.
 
 Inference only, with the functions that the official scripts of DCASE 2025 Task 1 call.
 """

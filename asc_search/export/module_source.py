@@ -58,6 +58,8 @@ def _recorded(network: nn.Module, example: torch.Tensor) -> dict[nn.Module, tupl
 class _Tracer(fx.Tracer):
     """Records one module's own ``forward``; a list of parts is as long as it is on the example."""
 
+    proxy_buffer_attributes = True  # what is computed from a buffer is computed there, too
+
     def __init__(self, example: tuple[Any, ...]) -> None:
         super().__init__()
         self._example = example
@@ -73,9 +75,10 @@ class _Tracer(fx.Tracer):
 
     def length(self, obj: fx.Proxy) -> int:
         """How many parts there are on the example."""
+        wanted = obj.node  # of an attribute, made only now
         so_far, copies = fx.Graph(), {}
         so_far.graph_copy(self.graph, copies)
-        so_far.output(copies[obj.node])
+        so_far.output(copies[wanted])
         with torch.inference_mode():
             # run node by node: while tracing, a call of a module would be traced, too
             return len(fx.Interpreter(fx.GraphModule(self.root, so_far)).run(*self._example))
@@ -83,6 +86,16 @@ class _Tracer(fx.Tracer):
 
 class _Listed(fx.Proxy):
     """A value that knows how many parts it has."""
+
+    def __len__(self) -> int:
+        return self.tracer.length(self)
+
+    def __getattr__(self, name: str) -> fx.Proxy:
+        return _ListedAttribute(self, name)
+
+
+class _ListedAttribute(fx.proxy.Attribute):
+    """An attribute, such as a shape, that does, too."""
 
     def __len__(self) -> int:
         return self.tracer.length(self)
