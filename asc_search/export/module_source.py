@@ -15,6 +15,7 @@ from torch import fx, nn
 
 HEADER = "from __future__ import annotations\n\nimport torch\nfrom torch import nn\n"
 INDENT = "    "
+CONSTANT = "_tensor_constant"  # what fx calls a tensor that a trace computes once
 _DEFAULTS = re.compile(r", (eps=1e-05|momentum=0\.1|affine=True|bias=True|track_running_stats=True)(?=[,)])")
 _FORGET = re.compile(r";\s+[\w, =]+ = None(?=\s|$)")  # fx frees intermediate values at once
 
@@ -58,8 +59,6 @@ def _recorded(network: nn.Module, example: torch.Tensor) -> dict[nn.Module, tupl
 class _Tracer(fx.Tracer):
     """Records one module's own ``forward``; a list of parts is as long as it is on the example."""
 
-    proxy_buffer_attributes = True  # what is computed from a buffer is computed there, too
-
     def __init__(self, example: tuple[Any, ...]) -> None:
         super().__init__()
         self._example = example
@@ -75,10 +74,9 @@ class _Tracer(fx.Tracer):
 
     def length(self, obj: fx.Proxy) -> int:
         """How many parts there are on the example."""
-        wanted = obj.node  # of an attribute, made only now
         so_far, copies = fx.Graph(), {}
         so_far.graph_copy(self.graph, copies)
-        so_far.output(copies[wanted])
+        so_far.output(copies[obj.node])
         with torch.inference_mode():
             # run node by node: while tracing, a call of a module would be traced, too
             return len(fx.Interpreter(fx.GraphModule(self.root, so_far)).run(*self._example))
@@ -86,16 +84,6 @@ class _Tracer(fx.Tracer):
 
 class _Listed(fx.Proxy):
     """A value that knows how many parts it has."""
-
-    def __len__(self) -> int:
-        return self.tracer.length(self)
-
-    def __getattr__(self, name: str) -> fx.Proxy:
-        return _ListedAttribute(self, name)
-
-
-class _ListedAttribute(fx.proxy.Attribute):
-    """An attribute, such as a shape, that does, too."""
 
     def __len__(self) -> int:
         return self.tracer.length(self)
@@ -134,7 +122,12 @@ class _Classes:
         for name, value in module.named_buffers(recurse=False):
             zeros = f"torch.zeros({tuple(value.shape)}, dtype={value.dtype})"
             lines.append(f'{INDENT * 2}self.register_buffer("{name}", {zeros})')
-        body = "\n".join(lines) + "\n\n" + self._forward(module)
+        forward = self._forward(module)
+        for name in [name for name in vars(module) if name.startswith(CONSTANT)]:  # computed from buffers
+            value = vars(module).pop(name)
+            tensor = f"torch.tensor({value.tolist()}, dtype={value.dtype})"
+            lines.append(f'{INDENT * 2}self.register_buffer("{name}", {tensor}, persistent=False)')
+        body = "\n".join(lines) + "\n\n" + forward
         known = self._names.get(f"{type(module).__name__} {body}")
         if known is None:
             used = sum(key.startswith(f"{type(module).__name__} ") for key in self._names)
