@@ -13,6 +13,7 @@ import typer
 
 from asc_search import __version__
 from asc_search.cli_bench import bench_app, use_threads
+from asc_search.cli_export import export
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
 
@@ -31,6 +32,7 @@ data_app = typer.Typer(help="Get and check data sets.", no_args_is_help=True)
 app.add_typer(space_app, name="space")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
+app.command()(export)
 
 
 def _version(wanted: bool) -> None:
@@ -100,62 +102,6 @@ def _say_what_next(folder: RunFolder, storage: str | None) -> None:
         f"  asc-search export {folder.root} --profile dcase2024 --label Lastname_INST_task1_1 --out submission.zip",
     )
     console.print("\n".join(lines), markup=False, soft_wrap=True)
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    label: Annotated[str | None, typer.Option(help="Submission: Lastname_INSTITUTE_task1_INDEX.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The zip to write (submission.zip), with --format the folder (artefact).")
-    ] = None,
-    profile: Annotated[str, typer.Option(help="Challenge year: dcase2024.")] = "dcase2024",
-    trial: Annotated[
-        int | None, typer.Option(help="Trial to export; the finalist best on validation by default.")
-    ] = None,
-    clips: Annotated[Path | None, typer.Option(help="Folder of evaluation clips 0.wav, 1.wav, ...")] = None,
-    splits: Annotated[
-        Path | None, typer.Option(help="Folder of the official lists split5.csv, split10.csv, ...")
-    ] = None,
-    authors: Annotated[
-        Path | None, typer.Option(help="YAML list of authors; the space's export.authors by default.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Technical report (pdf) to include.")] = None,
-    practice: Annotated[bool, typer.Option(help="Rehearse: any number of clips, own splits. Not for upload.")] = False,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="onnx or torch: a folder to deploy instead of a submission.")
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="With --format onnx: int8 models, too.")] = True,
-    int8_tolerance: Annotated[
-        float, typer.Option(min=0, max=100, help="Points of test accuracy that int8 may lose.")
-    ] = 0.5,
-) -> None:
-    """Write the official submission of a finished run, or with --format the model that runs on a device.
-
-    A submission that breaks a rule is refused with all reasons; a deployable model is run on the test split once it is
-    written, and refused if it is not the network that was trained.
-    """
-    from asc_search.study.run_folder import existing_run
-
-    if format_ is not None:
-        alone = {"label": label, "clips": clips, "splits": splits, "authors": authors, "report": report}
-        if extra := [f"--{name}" for name, value in alone.items() if value is not None] + ["--practice"] * practice:
-            _fail(f"{', '.join(extra)}: of a submission; leave out with --format")
-        from asc_search.deploy.from_run import deploy_run
-        from asc_search.deploy.table import print_deployed
-
-        folder = out or Path("artefact")
-        done = deploy_run(existing_run(run), format_, folder, trial=trial, int8=int8, int8_tolerance=int8_tolerance)
-        print_deployed(done)
-        return
-    if label is None:
-        _fail("give --label Lastname_INSTITUTE_task1_INDEX for a submission, or --format onnx for a deployable model")
-    from asc_search.export.from_run import export_run
-
-    export_run(
-        existing_run(run), profile, label, out or Path("submission.zip"), trial=trial, clips=clips, lists=splits,
-        authors=authors, report=report, practice=practice,
-    )  # fmt: skip
 
 
 @app.command()

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from asc_search.data import store_files as files
 from asc_search.data.clips import Clips
+from asc_search.data.int16 import FULL_SCALE
 from asc_search.data.store_content import sources_of, store_key
 from asc_search.data.store_files import Block, Parts, StoreError
 from asc_search.progress import console, track
@@ -25,7 +26,6 @@ from asc_search.progress import console, track
 MEMORY_SHARE = 0.7  # of the free memory that samples may take
 DEVICE_SHARE = 0.5  # of the free memory of a GPU; the rest is for networks and batches
 CHUNK = 1 << 24  # samples moved at a time
-FULL_SCALE = 2.0**15
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ goes on after its last line, and a damaged block is decoded again alone.
 from __future__ import annotations
 
 import json
-import math
 import os
 import zlib
 from collections import deque
@@ -23,6 +22,7 @@ from typing import IO, TypeVar
 import numpy as np
 
 from asc_search.data.audio_io import UnreadableAudio, read_audio, resampled
+from asc_search.data.int16 import as_int16
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_json
 from asc_search.progress import track
@@ -31,7 +31,6 @@ VERSION = 1  # raise when the samples written for the same key change
 BLOCK_CLIPS = 512
 BLOCK_SAMPLES = 16_000_000  # of long clips fewer make a block
 SAMPLES, BLOCKS, NOTE = "samples.i16", "blocks.jsonl", "store.json"
-SMALLEST_EXPONENT = -40  # below this a clip is as good as silent
 T, R = TypeVar("T"), TypeVar("R")
 
 
@@ -152,11 +151,9 @@ def clear(folder: Path) -> None:
 
 
 def decode(parts: Parts, rate_hz: int, channels: int = 1) -> tuple[np.ndarray, int]:
-    """A clip as int16 (channels * samples,) and the exponent e with which its samples are int16 * 2**(e - 15).
+    """A clip as ``as_int16`` gives it, (channels * samples,), and the exponent.
 
-    Its files one after the other, resampled as a whole; one channel after the other. The power of two is the smallest that
-    clips nothing in any channel: a peak above 1 stays whole, a quiet clip keeps its low bits, and 16-bit audio at its own
-    rate is kept exactly.
+    Its files one after the other, resampled as a whole; one channel after the other.
 
     Raises:
         UnreadableAudio: names the file and the reason, such as another rate than the file it continues.
@@ -178,9 +175,7 @@ def decode(parts: Parts, rate_hz: int, channels: int = 1) -> tuple[np.ndarray, i
     samples = resampled(whole, source_hz, rate_hz).T.reshape(-1)
     if not len(samples):
         raise unreadable(parts[0].path, UnreadableAudio(f"is too short for one sample at {rate_hz} Hz"))
-    mantissa, exponent = math.frexp(max(-float(samples.min()), float(samples.max()) * 32768 / 32767))
-    exponent = max(exponent - (mantissa == 0.5), SMALLEST_EXPONENT) if mantissa else 0
-    return np.rint(samples * np.float32(2.0 ** (15 - exponent))).astype("<i2"), exponent
+    return as_int16(samples)
 
 
 def workers() -> int:

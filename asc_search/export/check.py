@@ -31,6 +31,13 @@ def check(
     problems += _complexity_problems(submission, profile)
     problems += _description_problems(submission, profile)
     splits = [output.split for output in submission.outputs]
+    if unknown := [key for key in submission.energy if key not in profile.energy_keys]:
+        problems.append(Problem("energy", f"{', '.join(unknown)}: {profile.name} does not ask for it"))
+    if profile.energy_keys:
+        problems += rules.energy_problems("energy", submission.energy, profile, submission.practice)
+    if profile.package and not submission.practice and submission.source_code is None:
+        what = "is missing: give the address the inference package is published at (export.source_code)"
+        problems.append(Problem("source_code", what))
     problems += rules.name_set_problems("outputs", "splits", splits, profile.splits)
     for output in submission.outputs:
         problems += _output_problems(output, submission, profile)
@@ -70,7 +77,10 @@ def _complexity_problems(submission: Submission, profile: Profile) -> list[Probl
     if not isinstance(submission.complexity, Complexity):
         problems += rules.name_set_problems("complexity", "splits", list(submission.complexity), profile.splits)
     for value in submission.complexities():
-        problems += rules.complexity_problems("complexity", value.weight_bytes, value.params, value.macs, profile)
+        problems += rules.complexity_problems("complexity", value.stated(profile.complexity_keys), profile)
+        if profile.weight_type and value.weight_type != profile.weight_type:
+            what = f"weights are {value.weight_type}, {profile.name} fixes {profile.weight_type}"
+            problems.append(Problem("complexity", what))
         if value.weight_type not in BYTES_PER_WEIGHT:
             what = f"weight type {value.weight_type!r} is unknown; one of {', '.join(BYTES_PER_WEIGHT)}"
             problems.append(Problem("complexity", what))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from asc_search.export.profile import Profile
+from asc_search.export.submission import ExternalDataset
 from asc_search.space.candidate import Candidate
+from asc_search.space.space import Export
+
+AUDIOSET = ExternalDataset("AudioSet (weights of a pretrained tagger)", "https://research.google.com/audioset/")
 
 
 def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mapping[str, str | int | None]:
@@ -29,7 +33,8 @@ def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mappin
     management = {
         "knowledge distillation": candidate.distillation.by_others,
         "pruning": candidate.pruning.removes,
-        "precision_16": candidate.weight_type == "fp16",
+        "precision_16": candidate.weight_type == "fp16" and not profile.weight_type,
+        "weight quantization": profile.weight_type == "int8",
         "network design": True,
     }
     together = " and peers by deep mutual learning" if peers else ""
@@ -53,3 +58,17 @@ def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mappin
         "system_adaptations": None,
     }
     return {key: known.get(key) for key in profile.description_keys}
+
+
+def described(
+    candidate: Candidate, pretrained: bool, profile: Profile, said: Export | None
+) -> Mapping[str, str | int | None]:
+    """``describe``, with what a person says instead; keys of other years are left out."""
+    own = {key: value for key, value in (said.description if said else {}).items() if key in profile.description_keys}
+    return {**describe(candidate, pretrained, profile), **own}
+
+
+def datasets_of(pretrained: bool, said: Export | None) -> tuple[ExternalDataset, ...]:
+    """AudioSet where a pretrained tagger taught, and the datasets a person names."""
+    named = tuple(ExternalDataset(**data) for data in (said.external_datasets if said else ()))
+    return (*((AUDIOSET,) if pretrained else ()), *named)

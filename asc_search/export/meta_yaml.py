@@ -37,13 +37,21 @@ _Representer.add_representer(str, _Representer.represent_str)
 
 def meta(submission: Submission, profile: Profile) -> dict[str, Any]:
     """The content of meta.yaml; unknown is None, accuracies are in percent. Takes a submission that was checked."""
-    complexity = submission.complexities()[0]
-    measured = {
-        "total_model_size": int(complexity.weight_bytes),
-        "total_parameters": int(complexity.params),
-        "macs": int(complexity.macs),
-    }
     outputs = {output.split: output for output in submission.outputs}
+    blocks = {split: results_block(outputs[split].development, profile) for split in profile.splits}
+    complexity = submission.complexities()[0].stated(profile.complexity_keys)
+    system = {
+        "description": {key: submission.description.get(key) for key in profile.description_keys},
+        "complexity": {key: None if value is None else int(value) for key, value in complexity.items()},
+        "energy_consumption": {key: submission.energy.get(key) for key in profile.energy_keys},
+        "external_datasets": [
+            {"name": data.name, "url": data.url, "total_audio_length": data.total_audio_length}
+            for data in submission.external_datasets
+        ]
+        or None,
+        "source_code": submission.source_code,
+    }
+    named = {f"split_{split}": block for split, block in blocks.items()}
     return {
         "submission": {
             "label": submission.label,
@@ -51,21 +59,8 @@ def meta(submission: Submission, profile: Profile) -> dict[str, Any]:
             "abbreviation": submission.abbreviation,
             "authors": [_author(author) for author in submission.authors],
         },
-        "system": {
-            "description": {key: submission.description.get(key) for key in profile.description_keys},
-            "complexity": {key: measured[key] for key in profile.complexity_keys},
-            "external_datasets": [
-                {"name": data.name, "url": data.url, "total_audio_length": data.total_audio_length}
-                for data in submission.external_datasets
-            ]
-            or None,
-            "source_code": submission.source_code,
-        },
-        "results": {
-            "development_dataset": {
-                f"split_{split}": results_block(outputs[split].development, profile) for split in profile.splits
-            }
-        },
+        "system": {key: system[key] for key in profile.system_keys},
+        "results": {"development_dataset": named if profile.by_split else blocks[profile.splits[0]]},
     }
 
 

@@ -72,7 +72,7 @@ def _fill(path: Path, submission: Submission, profile: Profile) -> None:
         archive.writestr(_entry(profile.meta_entry(submission.label)), dump(meta(submission, profile)))
         if submission.technical_report is not None:
             report = submission.technical_report.read_bytes()
-            archive.writestr(_entry(profile.report_entry(submission.label)), report)
+            archive.writestr(_entry(profile.report_entries(submission.label)[0]), report)
 
 
 def _entry(name: str) -> ZipInfo:

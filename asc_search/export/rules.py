@@ -110,21 +110,48 @@ def minutes_problems(where: str, value: Any) -> list[Problem]:
     return [Problem(where, f"{shown(value)} must be a length in minutes, or null (None) where unknown")]
 
 
-def complexity_problems(where: str, weight_bytes: Any, params: Any, macs: Any, profile: Profile) -> list[Problem]:
-    """Whole numbers, in bytes, within the limits of the profile."""
+def complexity_problems(where: str, stated: Mapping[str, Any], profile: Profile) -> list[Problem]:
+    """``stated`` under the keys of the profile: whole numbers, sizes in bytes, within its limits."""
     problems = []
-    for name, value in (("total_model_size", weight_bytes), ("total_parameters", params), ("macs", macs)):
+    for key in profile.complexity_keys:
+        value = stated.get(key)
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 0 < value < LARGEST:
-            problems.append(Problem(where, f"{name} {shown(value)} is not a whole number above 0"))
+            problems.append(Problem(where, f"{key} {shown(value)} is not a whole number above 0"))
     if problems:
         return problems
-    if weight_bytes > profile.max_weight_bytes:
-        problems.append(Problem(where, over_limit(weight_bytes, profile.max_weight_bytes, "bytes")))
-    if weight_bytes < params:
-        what = f"{weight_bytes:,} bytes for {params:,} parameters is less than a byte each; is it in kB? Write bytes"
+    params, macs = stated["total_parameters"], stated["macs"]
+    for key in ("total_model_size", "memory_use"):
+        size = stated.get(key, params) if key in profile.complexity_keys else params
+        if size > profile.max_weight_bytes:
+            problems.append(Problem(where, f"{over_limit(size, profile.max_weight_bytes, 'bytes')} ({key})"))
+        if size < params:
+            what = f"{key}: {size:,} bytes for {params:,} parameters is less than a byte each; is it in kB? Write bytes"
+            problems.append(Problem(where, what))
+    if profile.max_params is not None and params > profile.max_params:
+        problems.append(Problem(where, over_limit(params, profile.max_params, "parameters")))
+    if profile.weight_type == "int8" and stated["memory_use"] != params:
+        what = f"memory_use {stated['memory_use']:,} bytes is not {params:,}: {profile.name} counts every parameter as int8"
+        problems.append(Problem(where, what))
+    if stated.get("total_parameters_non_zero", 0) > params:
+        what = f"total_parameters_non_zero {stated['total_parameters_non_zero']:,} is above total_parameters {params:,}"
         problems.append(Problem(where, what))
     if macs > profile.max_macs:
         problems.append(Problem(where, over_limit(macs, profile.max_macs, "MACs")))
+    return problems
+
+
+def energy_problems(where: str, energy: Any, profile: Profile, practice: bool) -> list[Problem]:
+    """kWh under the energy keys of the profile; null only in ``practice``."""
+    if not isinstance(energy, Mapping):
+        return [Problem(where, f"{shown(energy)} must be a mapping with {', '.join(profile.energy_keys)}")]
+    problems = []
+    for key in profile.energy_keys:
+        value = energy.get(key)
+        if value is None and practice:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < LARGEST:
+            what = f"{key} is {shown(value)}, must be kWh as CodeCarbon measures them; {profile.name} asks for it"
+            problems.append(Problem(where, what))
     return problems
 
 
@@ -139,7 +166,7 @@ def clip_problems(where: str, names: Sequence[str], expected: int) -> list[Probl
     matches = [CLIP_NAME.fullmatch(name) for name in names]
     misnamed = [name for name, match in zip(names, matches, strict=True) if match is None]
     if misnamed:
-        what = f"{len(misnamed):,} files are not named <integer>.wav, first {misnamed[0]!r}"
+        what = f"{len(misnamed):,} files are not named <integer>.wav, first {shown(misnamed[0])}"
         problems.append(Problem(where, what))
     counts = Counter(int(match[1]) for match in matches if match is not None)
     repeated = sorted(index for index, count in counts.items() if count > 1)
@@ -155,8 +182,10 @@ def clip_problems(where: str, names: Sequence[str], expected: int) -> list[Probl
     return problems
 
 
-def probability_problems(where: str, files: Sequence[str], probabilities: np.ndarray) -> list[Problem]:
-    """Rows (clips, classes) are finite, in [0, 1] and sum to 1."""
+def probability_problems(
+    where: str, files: Sequence[str], probabilities: np.ndarray, lines: Sequence[int] | None = None
+) -> list[Problem]:
+    """Rows (clips, classes) are finite, in [0, 1] and sum to 1; ``lines`` are theirs in a file."""
     finite = np.isfinite(probabilities).all(axis=1)
     inside = ((probabilities >= 0) & (probabilities <= 1)).all(axis=1)
     sums = probabilities.sum(axis=1, dtype=np.float64)
@@ -169,8 +198,9 @@ def probability_problems(where: str, files: Sequence[str], probabilities: np.nda
     for bad, what in checks:
         if bad.any():
             first = int(bad.argmax())
-            example = f"first {files[first]!r}, which sums to {sums[first]:.6g}"
-            problems.append(Problem(where, f"{int(bad.sum()):,} of {len(bad):,} rows {what}; {example}"))
+            example = f"first {shown(files[first])}, which sums to {sums[first]:.6g}"
+            place = where if lines is None else f"{where}:{lines[first]}"
+            problems.append(Problem(place, f"{int(bad.sum()):,} of {len(bad):,} rows {what}; {example}"))
     return problems
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,12 +56,27 @@ class ExternalDataset:
 
 @dataclass(frozen=True)
 class Complexity:
-    """Price as measured on the exported model; ``weight_bytes`` of all parameters stored as ``weight_type``."""
+    """Price as measured on the exported model; ``weight_bytes`` of all parameters stored as ``weight_type``.
+
+    ``macs`` are those for one second of audio; ``params_non_zero`` is None where nobody counted.
+    """
 
     params: int
     macs: int
     weight_bytes: int
     weight_type: str
+    params_non_zero: int | None = None
+
+    def stated(self, keys: Collection[str]) -> dict[str, int | None]:
+        """The figures under the ``keys`` of meta.yaml; sizes in bytes."""
+        figures = {
+            "total_model_size": self.weight_bytes,
+            "total_parameters": self.params,
+            "total_parameters_non_zero": self.params_non_zero,
+            "memory_use": self.weight_bytes,
+            "macs": self.macs,
+        }
+        return {key: figures[key] for key in keys}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +100,8 @@ class Submission:
     """One system of a team.
 
     ``complexity`` is one value or one per split; ``description`` maps keys of the profile to text, None where not
-    applicable. A ``practice`` submission rehearses on any number of clips and may leave development results unknown.
+    applicable; ``energy`` maps those of the profile to kWh. A ``practice`` submission rehearses on any number of clips and
+    may leave development results and energy unknown.
     """
 
     label: str
@@ -96,6 +112,7 @@ class Submission:
     outputs: tuple[SplitOutput, ...]
     complexity: Complexity | Mapping[str, Complexity]
     description: Mapping[str, str | int | None] = field(default_factory=dict)
+    energy: Mapping[str, float | None] = field(default_factory=dict)
     external_datasets: tuple[ExternalDataset, ...] = ()
     source_code: str | None = None
     technical_report: Path | None = None

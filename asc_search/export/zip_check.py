@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import zlib
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
-
-import numpy as np
+from zipfile import ZipFile, ZipInfo
 
 from asc_search.errors import Problem
 from asc_search.export import rules
+from asc_search.export.csv_check import csv_problems
 from asc_search.export.meta_yaml import load
-from asc_search.export.profile import Profile
+from asc_search.export.profile import PROFILES, Profile
+from asc_search.export.zip_read import MAX_YAML_BYTES, MAX_ZIP_BYTES, UNREADABLE, beginning, read
 
 MAX_ENTRIES = 100
-MAX_CSV_BYTES = 128 * 2**20  # the real files are about 20 MB
-MAX_YAML_BYTES = 256 * 2**10
-UNREADABLE = (BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError, zlib.error)
+ENCRYPTED = 0x1
 
 
 def check_zip(path: Path, profile: Profile, practice: bool = False) -> list[Problem]:
@@ -31,6 +27,8 @@ def check_zip(path: Path, profile: Profile, practice: bool = False) -> list[Prob
     :class:`asc_search.export.submission.Submission`.
     """
     try:
+        if path.stat().st_size > MAX_ZIP_BYTES:
+            return [Problem(str(path), f"is larger than {MAX_ZIP_BYTES:,} bytes; no submission is")]
         archive = ZipFile(path)
     except UNREADABLE as error:
         return [Problem(str(path), f"cannot be read as a zip: {error}")]
@@ -38,17 +36,62 @@ def check_zip(path: Path, profile: Profile, practice: bool = False) -> list[Prob
         return _archive_problems(archive, path, profile, practice)
 
 
+def profile_of(path: Path) -> Profile | None:
+    """The year a zip was packed for, by its file names and the keys of its meta.yaml; None where that cannot be told.
+
+    2024 and 2025 differ in the names of the output files, 2022 and 2023 in the energy.
+    """
+    try:
+        if path.stat().st_size > MAX_ZIP_BYTES:
+            return None
+        with ZipFile(path) as archive:
+            names = archive.namelist()[:MAX_ENTRIES]
+            if any(".output.split_" in name for name in names):
+                return PROFILES["dcase2024"]
+            for name in names:
+                if not name.endswith(".meta.yaml") or _unsafe(archive.getinfo(name)):
+                    continue
+                content = load(read(archive, name, MAX_YAML_BYTES))
+                system = content.get("system") if isinstance(content, Mapping) else None
+                if isinstance(system, Mapping):
+                    description = system.get("description")
+                    told = set(description) if isinstance(description, Mapping) else set()
+                    if "energy_consumption" in system:
+                        return PROFILES["dcase2023"]
+                    if told & {"embeddings", "decision_making", "ensemble_method_subsystem_count"}:
+                        return PROFILES["dcase2022"]
+                    if told & {"split_adaptations", "system_adaptations"}:
+                        return PROFILES["dcase2025"]
+    except UNREADABLE:
+        return None
+    return None
+
+
+def labels_in(archive: ZipFile, profile: Profile) -> list[str]:
+    """The folders of systems in a zip, in its order."""
+    names = archive.namelist()
+    folders = [name.split("/")[1] for name in names if name.startswith(f"{profile.task}/") and name.count("/") == 2]
+    return list(dict.fromkeys(folders))
+
+
 def _archive_problems(archive: ZipFile, path: Path, profile: Profile, practice: bool) -> list[Problem]:
     names = archive.namelist()
     if len(names) > MAX_ENTRIES:
         return [Problem(str(path), f"has {len(names):,} entries; a submission has at most {MAX_ENTRIES}")]
-    folders = [name.split("/")[1] for name in names if name.startswith(f"{profile.task}/") and name.count("/") == 2]
-    labels = list(dict.fromkeys(folders))
-    if not labels:
-        return [Problem(str(path), f"has no folder {profile.task}/<label>/")]
     problems = []
-    allowed = {profile.report_entry(label) for label in labels}
+    unsafe = {info.filename: what for info in archive.infolist() if (what := _unsafe(info))}
+    problems += [Problem(rules.shown(name), what) for name, what in unsafe.items()]
+    labels = labels_in(archive, profile)
+    if not labels:
+        return [*problems, Problem(str(path), f"has no folder {profile.task}/<label>/")]
+    if len(labels) > profile.max_index:
+        what = f"has {len(labels)} systems, {profile.name} allows {profile.max_index} to a team"
+        problems.append(Problem(str(path), what))
+    if len(teams := dict.fromkeys(label.rpartition("_")[0] for label in labels)) > 1:
+        problems.append(Problem(str(path), f"holds systems of several teams: {', '.join(map(rules.shown, teams))}"))
+    allowed: set[str] = set()
     for label in labels:
+        allowed.update(profile.report_entries(label))
         where = f"{profile.task}/{label}"
         problems += rules.label_problems(where, label, profile)
         outputs = {split: profile.output_entry(label, split) for split in profile.splits}
@@ -58,87 +101,62 @@ def _archive_problems(archive: ZipFile, path: Path, profile: Profile, practice: 
         problems += [Problem(name, "is missing") for name in required if name not in names]
         counts = {}
         for name in outputs.values():
-            if name in names:
-                found, counts[name] = _csv_problems(archive, name, profile, practice)
+            if name in names and name not in unsafe:
+                found, counts[name] = csv_problems(archive, name, profile, practice)
                 problems += found
         if len(set(counts.values()) - {None}) > 1:
             listed = ", ".join(f"{count:,}" for count in dict.fromkeys(counts.values()) if count is not None)
             problems.append(Problem(where, f"its output files have different numbers of clips: {listed}"))
-        if meta in names:
+        if meta in names and meta not in unsafe:
             problems += _meta_problems(archive, meta, label, profile, practice)
     for name, count in Counter(names).items():
+        if name in unsafe:
+            continue
         if name not in allowed:
-            problems.append(
-                Problem(rules.shown(name), "does not belong in a submission; the official checker stops at it")
-            )
+            what = "does not belong in a submission; the official checker stops at it"
+            if hint := _hint(name, profile):
+                what += f"; {hint}"
+            problems.append(Problem(rules.shown(name), what))
         elif count > 1:
             problems.append(Problem(name, f"is in the zip {count} times"))
+        elif name.endswith(".pdf") and name not in unsafe and not _is_pdf(archive, name):
+            problems.append(Problem(name, "is not a PDF (it does not begin with %PDF)"))
     return problems
 
 
-def _read(archive: ZipFile, name: str, limit: int) -> bytes:
-    """Content of an entry of at most ``limit`` bytes, whatever size its header states.
-
-    Raises:
-        ValueError: it is larger.
-    """
-    with archive.open(name) as handle:
-        data = handle.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"is larger than {limit:,} bytes")
-    return data
-
-
-def _csv_problems(archive: ZipFile, name: str, profile: Profile, practice: bool) -> tuple[list[Problem], int | None]:
-    """Problems of one output file, and its number of clips (None where it cannot be read)."""
-    try:
-        text = _read(archive, name, MAX_CSV_BYTES).decode("utf-8")
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
-    except (*UNREADABLE, csv.Error) as error:
-        return [Problem(name, f"cannot be read: {error}")], None
-    header = rows.pop(0) if rows else []
-    problems = rules.name_set_problems(name, "columns (tab separated)", header, profile.columns())
-    if problems:
-        return problems, None
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            what = f"has {len(row)} columns, the header has {len(header)}"
-            return [Problem(f"{name}:{number}", what)], None
-    if not rows:
-        return [Problem(name, "has no clips")], 0
-    column = {title: index for index, title in enumerate(header)}
-    files = [row[column["filename"]] for row in rows]
-    problems = rules.clip_problems(name, files, len(rows) if practice else profile.evaluation_clips)
-    order = [column[title] for title in profile.classes]
-    try:
-        probabilities = np.asarray([[float(row[index]) for index in order] for row in rows])
-    except ValueError as error:
-        return [*problems, Problem(name, f"holds a probability that is not a number: {error}")], len(rows)
-    problems += rules.probability_problems(name, files, probabilities)
-    return problems + _scene_problems(name, [row[column["scene_label"]] for row in rows], probabilities, profile), len(
-        rows
-    )
+def _unsafe(info: ZipInfo) -> str:
+    """Why an entry is not opened; empty where it may be."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a special file, not a plain one; it was not opened"
+    if info.flag_bits & ENCRYPTED:
+        return "is encrypted; it was not opened"
+    parts = info.filename.replace("\\", "/").split("/")
+    if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in parts[0]:
+        return "leads out of the folder a zip is unpacked into; it was not opened"
+    return ""
 
 
-def _scene_problems(name: str, scenes: list[str], probabilities: np.ndarray, profile: Profile) -> list[Problem]:
-    index = {scene: number for number, scene in enumerate(profile.classes)}
-    unknown = [scene for scene in scenes if scene not in index]
-    if unknown:
-        what = f"{len(unknown):,} rows have a scene_label that is no class, first {rules.shown(unknown[0])}"
-        return [Problem(name, what)]
-    chosen = probabilities[np.arange(len(scenes)), [index[scene] for scene in scenes]]
-    wrong = chosen < probabilities.max(axis=1)
-    if wrong.any():
-        where = f"{name}:{int(wrong.argmax()) + 2}"
-        return [
-            Problem(where, f"the first of {int(wrong.sum()):,} rows whose scene_label is not the most probable class")
-        ]
-    return []
+def _hint(name: str, profile: Profile) -> str:
+    """What a misplaced file probably should have been."""
+    if name.startswith("__MACOSX/") or name.endswith(".DS_Store"):
+        return "macOS adds it: pack with `zip -X`, without Finder"
+    if name.endswith("/"):
+        return "pack files only, without entries for folders"
+    if f"/{profile.task}/" in f"/{name}" and not name.startswith(f"{profile.task}/"):
+        return f"{profile.task}/ must be the first folder in the zip"
+    if name.endswith(".csv") and ".output" in name:
+        return "names of output files are " + profile.output_entry("LABEL", profile.splits[0]).split("/")[-1]
+    return ""
+
+
+def _is_pdf(archive: ZipFile, name: str) -> bool:
+    return beginning(archive, name).startswith(b"%PDF")
 
 
 def _meta_problems(archive: ZipFile, name: str, label: str, profile: Profile, practice: bool) -> list[Problem]:
     try:
-        content = load(_read(archive, name, MAX_YAML_BYTES))
+        content = load(read(archive, name, MAX_YAML_BYTES))
     except UNREADABLE as error:
         return [Problem(name, f"cannot be read: {error}")]
     blocks, problems = _blocks(
@@ -146,7 +164,7 @@ def _meta_problems(archive: ZipFile, name: str, label: str, profile: Profile, pr
         content,
         {
             "submission": ("label", "name", "abbreviation", "authors"),
-            "system": ("description", "complexity", "external_datasets", "source_code"),
+            "system": profile.system_keys,
             "results": ("development_dataset",),
         },
     )
@@ -166,18 +184,30 @@ def _meta_problems(archive: ZipFile, name: str, label: str, profile: Profile, pr
     else:
         problems.append(Problem(name, "authors must be a list"))
     parts, found = _blocks(
-        name, system, {"description": profile.description_keys, "complexity": profile.complexity_keys}
+        name,
+        system,
+        {"description": profile.description_keys, "complexity": profile.complexity_keys}
+        | ({"energy_consumption": profile.energy_keys} if profile.energy_keys else {}),
     )
     problems += found
     if not found:
-        complexity = parts["complexity"]
-        stated = [complexity.get(key) for key in ("total_model_size", "total_parameters", "macs")]
-        problems += rules.complexity_problems(f"{name} complexity", *stated, profile)
+        problems += rules.complexity_problems(f"{name} complexity", parts["complexity"], profile)
         for key, value in [*parts["description"].items(), ("source_code", system["source_code"])]:
             problems += rules.optional_text_problems(f"{name} {key}", value)
+        if profile.energy_keys:
+            energy = parts["energy_consumption"]
+            problems += rules.energy_problems(f"{name} energy_consumption", energy, profile, practice)
+        if profile.package and not practice and system["source_code"] is None:
+            problems.append(Problem(f"{name} source_code", "is null, must be where the inference package is published"))
         problems += _dataset_problems(f"{name} external_datasets", system["external_datasets"])
-    splits, found = _blocks(name, blocks["results"], {"development_dataset": [f"split_{s}" for s in profile.splits]})
-    problems += found
+    return problems + _results_problems(name, blocks["results"], profile, practice)
+
+
+def _results_problems(name: str, results: Mapping[str, Any], profile: Profile, practice: bool) -> list[Problem]:
+    if not profile.by_split:
+        block = results["development_dataset"]
+        return rules.results_problems(f"{name} development_dataset", block, profile, practice)
+    splits, problems = _blocks(name, results, {"development_dataset": [f"split_{s}" for s in profile.splits]})
     for key, block in splits.get("development_dataset", {}).items():
         problems += rules.results_problems(f"{name} {key}", block, profile, practice)
     return problems

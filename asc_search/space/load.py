@@ -7,6 +7,7 @@ from pathlib import Path
 from asc_search.errors import Problem, SpaceError
 from asc_search.space import sections
 from asc_search.space.conditions import resolve
+from asc_search.space.export_section import export
 from asc_search.space.grammar import entries
 from asc_search.space.searched import searched
 from asc_search.space.space import Space
@@ -85,7 +86,7 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
         data=sections.data(given.get("data"), mistakes),
         budget=sections.limits(given.get("budget"), mistakes),
         objectives=sections.objectives(given.get("objectives"), mistakes),
-        export=sections.export(given.get("export"), mistakes),
+        export=export(given.get("export"), mistakes),
         peers=peers,
     )
     mistakes.check()

@@ -11,6 +11,7 @@ from asc_search.audio.frontend_spec import KINDS, LOGS, MEL_NORMS, MEL_SCALES, S
 from asc_search.nets.blocks import Option, families
 from asc_search.space import pruning
 from asc_search.space.candidate import Candidate, Distillation, Training
+from asc_search.space.challenge_keys import DESCRIPTION_KEYS
 from asc_search.space.published import PRESETS, REFERENCES
 
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
@@ -199,11 +200,14 @@ RETRAIN = {
 }
 
 EXPORT = {
-    "profile": Option("str", "dcase2024", "rules the submission is checked against"),
+    "profile": Option("str", "dcase2024", "rules the submission is checked against", choices=tuple(DESCRIPTION_KEYS)),
     "label": Option("str", "", "submission label"),
     "name": Option("str", "", "system name"),
     "abbreviation": Option("str", "", "abbreviation of the system's name"),
+    "source_code": Option("str", "", "where the source is published; for dcase2025 the inference package's repository"),
 }
+KWH = Option("float", 0.0, "energy in kWh, by CodeCarbon", low=0.0)
+MINUTES = Option("float", 0.0, "minutes of audio", low=0.0)
 
 PRESET = Option("str", "", "published design", choices=tuple(PRESETS))
 REFERENCE = Option("str", "", "published design on its own front end", choices=tuple(REFERENCES))

@@ -1,4 +1,4 @@
-"""The sections that hold constants: data, budget, objectives, teacher pool, search, retraining, export."""
+"""The sections that hold constants: data, budget, objectives, teacher pool, search, retraining."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from asc_search.space.grammar import complaint, constants, entries, items
 from asc_search.space.schema import (
     DATA,
     EPOCHS,
-    EXPORT,
     FRONTEND,
     LIMITS,
     OBJECTIVES,
@@ -31,7 +30,6 @@ from asc_search.space.schema import (
 from asc_search.space.space import (
     Budget,
     Data,
-    Export,
     NetworkTeacher,
     Peer,
     Retrain,
@@ -163,33 +161,6 @@ def _designs(
     given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes, known: Option
 ) -> tuple[str, ...]:
     return items(given[key], join(path, key), Field(known), mistakes) or () if key in given else default
-
-
-def export(node: Node | None, mistakes: Mistakes) -> Export | None:
-    """The ``export`` section, None without one."""
-    if node is None:
-        return None
-    given = entries(node, "export", [*EXPORT, "authors"], mistakes)
-    values = constants(given, "export", EXPORT, mistakes)
-    authors: tuple[Any, ...] = ()
-    if "authors" in given:
-        listed = given["authors"]
-        if isinstance(listed.value, list):
-            authors = tuple(
-                _plain(author, join("export.authors", index), mistakes) for index, author in enumerate(listed.value)
-            )
-        else:
-            mistakes.add(listed.line, "export.authors", f"expected a list, got {shown(listed.value)}")
-    return Export(**values, authors=authors)
-
-
-def _plain(node: Node, path: str, mistakes: Mistakes) -> Any:
-    """Texts, yes or no, and mappings of them."""
-    if isinstance(node.value, dict):
-        return {key: _plain(value, join(path, key), mistakes) for key, value in node.value.items()}
-    if not isinstance(node.value, (str, bool)):
-        mistakes.add(node.line, path, f"expected text or a mapping of texts, got {shown(node.value)}; use quotes")
-    return node.value
 
 
 def seconds(node: Node | None) -> float:

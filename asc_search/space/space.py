@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -163,13 +164,21 @@ class Retrain:
 
 @dataclass(frozen=True)
 class Export:
-    """What a submission says about itself; an author is a name or a mapping of texts."""
+    """What a submission says about itself; an author is a name or a mapping of texts.
+
+    ``description`` replaces what would be said of the system, ``energy`` is in kWh; the keys of both are those of the
+    ``profile``. An external dataset has ``name``, ``url`` and, where known, ``total_audio_length`` in minutes.
+    """
 
     profile: str
     label: str
     name: str
     abbreviation: str
+    source_code: str = ""
     authors: tuple[Any, ...] = ()
+    description: Mapping[str, str | int | None] = field(default_factory=dict)
+    energy: Mapping[str, float] = field(default_factory=dict)
+    external_datasets: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 from asc_search.data.clips import Clips
-from asc_search.export.from_run import allowed_files, split_parts
+from asc_search.export.parts import allowed_files, split_parts
 from asc_search.export.profile import PROFILES
 
 PROFILE = PROFILES["dcase2024"]

@@ -19,7 +19,7 @@ from asc_search.data.audio_io import write_wav
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import teach
 from asc_search.errors import WeightsError
-from asc_search.export.from_run import measured_complexity
+from asc_search.export.complexity import measured_complexity
 from asc_search.nets.network import build
 from asc_search.nets.plan import mobile
 from asc_search.oracle.budget import price_candidate
