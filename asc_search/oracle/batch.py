@@ -17,6 +17,7 @@ import numpy as np
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Family, Place, families
+from asc_search.nets.blocks.registry import one_by_one
 from asc_search.nets.cost import BYTES_PER_WEIGHT
 from asc_search.nets.ledger import Ledger, Map, Pair
 from asc_search.nets.plan import stage_width
@@ -82,15 +83,22 @@ class _Batch:
         self.kept = kept
         self.planned = shape[0].copy()
         self.params, self.macs, self.conv_linear_macs = (np.zeros(count) for _ in range(3))
+        self.runs, self.neighbours = np.ones(count, np.int64), np.ones(count, np.int64)
         self.valid = np.ones(count, bool)
 
     def add(self, kind: Family, rows: np.ndarray, out: np.ndarray, stride: Pair, place: Place, options: dict) -> None:
         """The next layer of the networks ``rows``, all of one kind; ``out`` (rows,) is its width before pruning."""
         layer = kind.layer(self.planned[rows], out, stride, place, **options)
         ledger, kept = ArrayLedger(len(rows)), self.kept.rows(rows)
+        runs, neighbours = kind.grain(layer)
+        self.runs[rows] = np.lcm(self.runs[rows], runs)
+        self.neighbours[rows] = np.lcm(self.neighbours[rows], np.asarray(neighbours).astype(np.int64))
         if kept.removes.any():
             if kind.prunable(layer):
                 layer = kind.shrink(layer, lambda width: kept.of(width, ledger))
+                if kind.role != "head":
+                    odd = (out % kept.grain != 0) | (layer.out % kept.grain != 0)
+                    ledger.require(~(kept.removes & odd), "channels are taken together")
             else:
                 ledger.require(~kept.removes, "cannot be pruned")
         taps = kind.taps(layer)
@@ -113,15 +121,24 @@ def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
     """The price of every point of ``columns`` for ``classes`` classes, and whether it is within the space's budget."""
     kept = kept_of(columns)
     rows = np.flatnonzero(kept.to_budget)
+    if (len(rows) or kept.removes.any()) and _takes_several(space, columns):
+        whole_ones = replace(kept, ratio=np.zeros_like(kept.ratio), tables=tuple({} for _ in kept.tables))
+        batch = _assembled(space, columns, classes, whole_ones)
+        kept = replace(kept, grain=batch.runs * batch.neighbours)
     if len(rows):
         chosen = {name: column.rows(rows) for name, column in columns.items()}
-        kept.step[rows] = _least_steps(space, chosen, classes)
+        kept.step[rows] = _least_steps(space, chosen, classes, kept.rows(rows))
     return _price(space, columns, classes, kept)
 
 
-def _least_steps(space: Space, columns: Columns, classes: int) -> np.ndarray:
+def _takes_several(space: Space, columns: Columns) -> bool:
+    """Whether pruning takes several channels together in any of the families there are."""
+    named = [("head", "network.head"), *(("block", f"network.stages.{at}.family") for at in range(len(space.stages)))]
+    return any(families(role)[name].grain is not one_by_one for role, key in named for name in columns[key].table)
+
+
+def _least_steps(space: Space, columns: Columns, classes: int, kept: Kept) -> np.ndarray:
     """``to_budget.least_step`` of every point of ``columns``, (n,)."""
-    kept = kept_of(columns)
 
     def fits(step: np.ndarray) -> np.ndarray:
         return _price(space, columns, classes, replace(kept, step=step)).fits
@@ -135,8 +152,8 @@ def _least_steps(space: Space, columns: Columns, classes: int) -> np.ndarray:
     return high
 
 
-def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
-    """The price of every point of ``columns`` with the channels ``kept`` says."""
+def _assembled(space: Space, columns: Columns, classes: int, kept: Kept) -> _Batch:
+    """The networks of all points of ``columns`` with the channels ``kept`` says."""
     shape = _input_shapes(columns)
     count = len(shape[0])
     everyone = np.arange(count)
@@ -162,6 +179,12 @@ def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
                         block.add(batch, rows[strided == with_stride], out, Place(number, index, last), with_stride)
         head = _Layer(columns, "network.head", "network.head_", "head", space.ends["head"], None)
         head.add(batch, everyone, np.full(count, space.outputs(classes)), Place())
+    return batch
+
+
+def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
+    """The price of every point of ``columns`` with the channels ``kept`` says."""
+    batch = _assembled(space, columns, classes, kept)
     kinds = columns["weight_type"]
     size = np.array([BYTES_PER_WEIGHT[kind] for kind in kinds.table])[kinds.values]
     params, macs, conv_linear_macs = (_whole(one) for one in (batch.params, batch.macs, batch.conv_linear_macs))

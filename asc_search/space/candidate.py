@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.nets.network import shrink
+from asc_search.nets.network import grain, shrink
 from asc_search.nets.spec import NetSpec
 from asc_search.space.pruning import Pruning
 
@@ -168,7 +168,7 @@ class Candidate:
     def _pruned(self, share: float) -> NetSpec:
         if not self.pruning.removes:
             return self.network
-        return shrink(self.network, partial(self.pruning.kept, share=share))
+        return shrink(self.network, partial(self.pruning.kept, share=share, grain=grain(self.network)))
 
     def describe(self) -> str:
         """The candidate in words, for tables and hover texts."""
