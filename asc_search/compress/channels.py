@@ -17,9 +17,9 @@ from asc_search.errors import NetworkError
 
 # Functions that leave the channels in their places. What is not known is refused: it might not.
 _KEEP = frozenset(
-    "relu relu_ hardswish hardswish_ silu leaky_relu leaky_relu_ sigmoid dropout feature_dropout dropout2d avg_pool2d "
-    "max_pool2d _max_pool2d boolean_dispatch fn adaptive_avg_pool2d add __add__ add_ __iadd__ mul __mul__ contiguous "
-    "flatten max amax".split()
+    ["relu", "relu_", "hardswish", "hardswish_", "silu", "leaky_relu", "leaky_relu_", "sigmoid", "dropout"]
+    + ["feature_dropout", "dropout2d", "avg_pool2d", "max_pool2d", "_max_pool2d", "boolean_dispatch", "fn"]
+    + ["adaptive_avg_pool2d", "add", "__add__", "mul", "__mul__", "contiguous", "flatten"]
 )
 
 
@@ -34,6 +34,14 @@ class Axis:
     out: bool
     labels: tuple[int, ...]
     made: bool = False
+
+
+@dataclass(frozen=True)
+class Space:
+    """Channels that share a width: the least label of each, and the axes they lie along, first those where they begin."""
+
+    roots: tuple[int, ...]
+    axes: tuple[Axis, ...]
 
 
 @dataclass
@@ -61,22 +69,20 @@ class Channels:
             low, high = sorted(map(self.root, pair))
             self._parents[high] = low
 
-    def spaces(self) -> list[list[Axis]]:
-        """The axes whose channels share a width: one list for each such width, with the axes that make it first."""
-        makers = [axis for axis in self.axes if axis.made]
-        space_of: dict[int, int] = {}
-        merged = Channels()
-        merged.fresh(len(makers))
-        for number, axis in enumerate(makers):
-            for root in map(self.root, axis.labels):
-                merged.join([space_of.setdefault(root, number)], [number])
-        found: dict[int, list[Axis]] = {}
-        for number, axis in enumerate(makers):
-            found.setdefault(merged.root(number), []).append(axis)
-        for axis in self.axes:
-            for space in {merged.root(space_of[self.root(label)]) for label in axis.labels} if not axis.made else ():
-                found[space].append(axis)
-        return list(found.values())
+    def spaces(self) -> list[Space]:
+        """What has a width of its own: the channels that begin in the same layers, as they all reach the same ones."""
+        makers: dict[int, list[int]] = {}
+        for number, axis in enumerate(self.axes):
+            for root in dict.fromkeys(map(self.root, axis.labels if axis.made else ())):
+                makers.setdefault(root, []).append(number)
+        roots_of: dict[tuple[int, ...], list[int]] = {}
+        for root, numbers in makers.items():
+            roots_of.setdefault(tuple(numbers), []).append(root)
+        held = [(axis, set(map(self.root, axis.labels))) for axis in self.axes]
+        return [
+            Space(tuple(roots), tuple(sorted((a for a, held_ in held if held_ & set(roots)), key=lambda a: not a.made)))
+            for roots in roots_of.values()
+        ]
 
 
 def follow(network: nn.Module, shape: tuple[int, int, int]) -> Channels:

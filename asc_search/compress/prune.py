@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch_pruning import importance as measures
 from torch_pruning.pruner import function as kinds
 
-from asc_search.compress.channels import Axis, Channels, follow
+from asc_search.compress.channels import Axis, Channels, Space, follow
 from asc_search.errors import NetworkError
 from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
@@ -95,30 +95,28 @@ def prune_to(network: nn.Sequential, source: NetSpec, target: NetSpec, importanc
 
 
 def _survivors(
-    channels: Channels,
-    space: Sequence[Axis],
-    wanted: dict[str, int],
-    layers: dict[str, nn.Module],
-    measure: measures.Importance,
+    channels: Channels, space: Space, wanted: dict[str, int], layers: dict[str, nn.Module], measure: measures.Importance
 ) -> set[int]:
     """The roots of the channels that stay of one ``space``, whose layers shall have the ``wanted`` outputs."""
-    roots = sorted({channels.root(label) for axis in space if axis.made for label in axis.labels})
-    shares = {(wanted[axis.layer] * len(roots), len(axis.labels)) for axis in space if axis.made}
-    stay = {all_ // size if all_ % size == 0 else None for all_, size in shares}
-    if len(stay) != 1 or None in stay:
-        names = ", ".join(axis.layer for axis in space if axis.made)
+    number = {root: index for index, root in enumerate(space.roots)}
+    members = [_member(channels, axis, layers[axis.layer], number) for axis in space.axes]
+    whole = [
+        axis for axis, one in zip(space.axes, members, strict=True) if axis.made and len(one.idxs) == len(axis.labels)
+    ]
+    stay = {wanted[axis.layer] * len(number) / len(axis.labels) for axis in whole}
+    if len(stay) != 1 or (count := stay.pop()) != int(count):
+        names = ", ".join(axis.layer for axis in space.axes if axis.made)
         raise NetworkError(f"pruning did not give the widths the price assumed: {names} take channels together")
-    count = stay.pop()
-    if count == len(roots):
-        return set(roots)
-    number = {root: index for index, root in enumerate(roots)}
-    members = [_member(channels, axis, layers[axis.layer], number) for axis in space]
-    scores = measure(members)[: len(roots)]
-    return {roots[index] for index in torch.argsort(scores)[len(roots) - count :].tolist()}
+    if count == len(number):
+        return set(number)
+    scores = measure(members)[: len(number)]
+    return {space.roots[index] for index in torch.argsort(scores)[len(number) - int(count) :].tolist()}
 
 
 def _member(channels: Channels, axis: Axis, layer: nn.Module, number: dict[int, int]) -> _Member:
     fn = next(sides[0 if axis.out else 1] for kind, *sides in _KINDS if isinstance(layer, kind))
+    if getattr(layer, "groups", 1) > 1:
+        fn = kinds.prune_depthwise_conv_out_channels  # which the library's importances pass over
     places = [(at, number.get(channels.root(label))) for at, label in enumerate(axis.labels)]
     own = [(at, root) for at, root in places if root is not None]  # of a concatenation, those of this space
     return _Member(layer, fn, [at for at, _ in own], [root for _, root in own])

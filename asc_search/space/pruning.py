@@ -24,9 +24,9 @@ class Pruning:
       ``widths`` such as ``"96>32, 176>58"`` says it of some widths (all of that size) itself. ``target`` ``budget``: as
       many as the budget allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``).
     * What goes first: ``importance`` as in torch-pruning, of each group of coupled channels. ``group_norm``, the L2 norm of
-      all their weights (Fang et al. 2023); ``magnitude``, the L1 norm of the filters of the group's first layer (Li et al.
-      2017); ``bn_scale``, their BatchNorm factors (Liu et al. 2017), of a group without any the group norm; ``taylor``,
-      |weight * gradient| on training batches (Molchanov et al. 2019).
+      all their weights but those of depthwise layers (Fang et al. 2023); ``magnitude``, the L1 norm of the filters of the
+      group's first layer (Li et al. 2017); ``bn_scale``, their BatchNorm factors (Liu et al. 2017), of a group without any
+      the group norm; ``taylor``, |weight * gradient| on training batches (Molchanov et al. 2019).
     * When: ``schedule`` ``once``, after the share ``start`` of the epochs; else in steps spread evenly from there to the
       share ``end``, with training between them. ``linear`` removes ratio * t / n at step t of n = ``steps``, ``agp`` ratio *
       (1 - (1 - t / n)^3) (Zhu and Gupta 2017). ``through`` has a step for each of the stem's widths in the text
