@@ -17,9 +17,20 @@ from asc_search.errors import NetworkError
 
 # Functions that leave the channels in their places. What is not known is refused: it might not.
 _KEEP = frozenset(
-    ["relu", "relu_", "hardswish", "hardswish_", "silu", "leaky_relu", "leaky_relu_", "sigmoid", "dropout"]
-    + ["feature_dropout", "dropout2d", "avg_pool2d", "max_pool2d", "_max_pool2d", "boolean_dispatch", "fn"]
-    + ["adaptive_avg_pool2d", "add", "__add__", "mul", "__mul__", "contiguous", "flatten"]
+    [
+        *("relu", "relu_", "hardswish", "hardswish_", "silu", "leaky_relu", "leaky_relu_", "sigmoid"),
+        *(
+            "dropout",
+            "feature_dropout",
+            "dropout2d",
+            "avg_pool2d",
+            "max_pool2d",
+            "_max_pool2d",
+            "boolean_dispatch",
+            "fn",
+        ),
+        *("adaptive_avg_pool2d", "add", "__add__", "mul", "__mul__", "contiguous", "flatten"),
+    ]
 )
 
 

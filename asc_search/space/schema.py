@@ -196,6 +196,7 @@ RETRAIN = {
     "seeds": _number(3, 1, 1000, "full trainings of each finalist"),
     "finalists": _number(5, 1, 1000, "networks of the front that are trained fully, at most"),
     "undistilled": Option("bool", False, "also train each finalist's twin without teachers"),
+    "dense_twins": Option("bool", False, "also train each pruned finalist's twin of the same widths from scratch"),
 }
 
 EXPORT = {

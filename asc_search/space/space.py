@@ -158,6 +158,7 @@ class Retrain:
     seeds: int
     finalists: int
     undistilled: bool
+    dense_twins: bool
     references: tuple[str, ...]
 
 
