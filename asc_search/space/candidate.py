@@ -139,6 +139,8 @@ class Candidate:
 
     With ``groups`` of the classes the network's last layer has outputs for these, too, after those for the classes. They
     are a second task (``train.groups``), whose gradient meets the first's by PCGrad. Teachers and peers know classes only.
+
+    ``parent`` names the teacher as which the network begins: a fine-tuned tagger, whose layers it then has; empty for none.
     """
 
     frontend: FrontEnd
@@ -148,6 +150,7 @@ class Candidate:
     training: Training = field(default_factory=Training)
     distillation: Distillation = field(default_factory=Distillation)
     groups: Groups = ()
+    parent: str = ""
 
     @property
     def deployed(self) -> NetSpec:
@@ -182,7 +185,9 @@ class Candidate:
             taught += f", beside {', '.join(plan.peers)} (T {plan.temperature:.2g}, mutual {plan.mutual:.2g})"
         if self.groups:
             taught += f", {len(self.groups)} groups beside the classes (share {plan.class_share:.2g})"
-        return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned and f', {pruned}'}; {taught}"
+        begun = f"begun as {self.parent}; " if self.parent else ""
+        built = f"{' - '.join(blocks)}{pruned and f', {pruned}'}"
+        return f"{begun}{self.frontend.mels} mels, hop {self.frontend.hop}; {built}; {taught}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -197,6 +202,7 @@ class Candidate:
                 "peers": list(self.distillation.peers),
             },
             "groups": [[name, list(members)] for name, members in self.groups],
+            **({"parent": self.parent} if self.parent else {}),
         }
 
     @staticmethod
@@ -211,6 +217,7 @@ class Candidate:
             training=Training(**data["training"]),
             distillation=Distillation(**{**plan, **members}),
             groups=tuple((name, tuple(inside)) for name, inside in data.get("groups", ())),
+            parent=data.get("parent", ""),
         )
 
     def digest(self) -> str:
