@@ -32,7 +32,11 @@ def network(node: Node | None, parents: Sequence[str], line: int, mistakes: Mist
         return [], nothing
     given = node.value if isinstance(node.value, dict) else {}
     parent = draft(PARENT, given.get("pretrained"), parent_field(parents), node.line, mistakes)
-    if "pretrained" in given and parent.domain is not None and NO_PARENT not in parent.domain.corners:
+    if parent.domain is None:
+        what = "names a tagger of distillation.pool with epochs: it is fine-tuned once, and networks begin as it"
+        mistakes.add(parent.line, PARENT, what)
+        return [parent], nothing
+    if NO_PARENT not in parent.domain.corners:
         for key in given.keys() - {"pretrained"}:
             what = f"is of networks that are built; pretrained leaves none: leave it out, or draw {NO_PARENT} too"
             mistakes.add(given[key].line, join("network", key), what)

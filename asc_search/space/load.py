@@ -8,6 +8,7 @@ from asc_search.errors import Problem, SpaceError
 from asc_search.space import sections
 from asc_search.space.conditions import resolve
 from asc_search.space.grammar import entries
+from asc_search.space.layers import PARENT
 from asc_search.space.searched import searched
 from asc_search.space.space import Space, TaggerTeacher
 from asc_search.space.tree import Mistakes, near, parse
@@ -89,5 +90,8 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
         export=sections.export(given.get("export"), mistakes),
         peers=peers,
     )
+    if space.data.groups and any(one.name == PARENT and one.domain.corners != ("none",) for one in parameters):
+        what = "is for networks of all classes and their groups; data.groups cannot be learnt by one that begins as a teacher"
+        mistakes.add(given["network"].line, PARENT, what)
     mistakes.check()
     return space
