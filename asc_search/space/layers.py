@@ -31,10 +31,11 @@ def network(node: Node | None, parents: Sequence[str], line: int, mistakes: Mist
         mistakes.add(line, "network", "is missing; a space needs at least a network with stem, base and stages")
         return [], nothing
     given = node.value if isinstance(node.value, dict) else {}
+    if "pretrained" in given and not parents:
+        what = "there is no teacher to begin as; give distillation.pool a tagger with epochs, which is fine-tuned first"
+        mistakes.add(given["pretrained"].line, PARENT, what)
     parent = draft(PARENT, given.get("pretrained"), parent_field(parents), node.line, mistakes)
     if parent.domain is None:
-        what = "names a tagger of distillation.pool with epochs: it is fine-tuned once, and networks begin as it"
-        mistakes.add(parent.line, PARENT, what)
         return [parent], nothing
     if NO_PARENT not in parent.domain.corners:
         for key in given.keys() - {"pretrained"}:

@@ -144,7 +144,7 @@ def test_a_space_draws_networks_that_begin_as_a_teacher_beside_others(teacher: T
 @pytest.mark.parametrize(
     ("network", "said"),
     [
-        ("{pretrained: other}", "names a tagger of distillation.pool with epochs"),
+        ("{pretrained: other}", "'other' is not allowed; it is one of none, mn"),
         ("{pretrained: mn, base: 32}", "network.base: is of networks that are built; pretrained leaves none"),
     ],
 )
@@ -152,6 +152,12 @@ def test_mistakes_in_pretrained_are_told(network: str, said: str) -> None:
     with pytest.raises(SpaceError) as caught:
         loads(SPACE.replace("NETWORK", network))
     assert said in str(caught.value)
+
+
+def test_a_tagger_that_is_not_fine_tuned_is_no_start() -> None:
+    text = SPACE.replace("NETWORK", "{pretrained: mn}").replace(", epochs: 2", "")
+    with pytest.raises(SpaceError, match=r"no teacher to begin as; give distillation.pool a tagger with epochs"):
+        loads(text)
 
 
 def test_groups_cannot_be_learnt_by_what_begins_as_a_teacher() -> None:
