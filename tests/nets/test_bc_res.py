@@ -255,7 +255,7 @@ def test_what_does_not_divide_is_refused_by_name(layer, shape, message):
 def test_widths_that_pruning_cannot_leave_are_refused_and_the_stem_is_pruned_exactly():
     with pytest.raises(NetworkError, match=r"layer 3 \(bc_res2\): pruning takes 12 .* not 36 and then 18"):
         shrink(bc_res2net(), lambda width: width // 2)
-    with pytest.raises(NetworkError, match=r"layer 3 \(bc_res2\): with resnorm statistic it cannot be pruned"):
+    with pytest.raises(NetworkError, match=r"layer 2 \(bc_res2\): with resnorm statistic it cannot be pruned"):
         shrink(bc_res2net(resnorm="statistic"), lambda width: width // 2)
     source = assemble((2, 12, 9), 3, End("bc_stem"), 8, [], (2, 1))
     network = randomised(build(source))
