@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_200_random_parents_end_under_the_budget_and_near_it() -> None:
         seen.update({layer.family for layer in candidate.network.layers})
         pruned = fitted(candidate, space.budget)
         if not assess(pruned, space.budget).verdict.fits:
-            least = shrink(candidate.network, lambda width: kept_at(width, LAST, together))  # ratio 0.949
+            least = shrink(candidate.network, partial(kept_at, step=LAST, round_to=together))
             assert load(replace(candidate, network=least, pruning=Pruning()), space.budget) > 1, "nothing fits"
             continue
         loads_.append(load(pruned, space.budget))
