@@ -26,7 +26,7 @@ from asc_search.study.create import open_storage, open_study, shown_url, sqlite_
 from asc_search.study.dataset import open_data
 from asc_search.study.front import finalist_trials, trial_points
 from asc_search.study.records import FinalistRow, TrialPoint
-from asc_search.study.retrain import Finalist, Trained, measure_on_test, reference, retrain_all, row, undistilled
+from asc_search.study.retrain import Finalist, Trained, dense, measure_on_test, reference, retrain_all, row, undistilled
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
@@ -101,7 +101,7 @@ def retrain_front(
     validation: Clips,
     parallel: int | None,
 ) -> dict[Finalist, list[Trained]]:
-    """Retrain the finalists, then the published references by the best one's recipe, and untaught twins if asked.
+    """Retrain the finalists, then the published references by the best one's recipe, and untaught and dense twins if asked.
 
     Raises:
         AscSearchError: no finalist could be trained.
@@ -117,6 +117,8 @@ def retrain_front(
         others += [
             undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.by_others
         ]
+    if space.retrain.dense_twins:
+        others += [dense(finalist) for finalist in trained if finalist.candidate.pruning.removes]
     return {**trained, **retrain_all(others, material, validation, run, epochs, seeds, parallel)}
 
 

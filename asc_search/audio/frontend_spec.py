@@ -10,7 +10,7 @@ KINDS = ("logmel", "raw")
 MEL_SCALES = ("htk", "slaney", "fant", "kaldi")
 MEL_NORMS = ("none", "slaney")
 LOGS = ("ln", "log10")
-STANDARDISATIONS = ("none", "sample", "frequency", "global")
+STANDARDISATIONS = ("none", "sample", "frequency", "global", "audioset")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FrontEnd:
 
     ``deltas`` adds the slope over five frames as further channels. ``standardise``: ``sample`` gives every channel of
     every window mean 0 and deviation 1; ``frequency`` and ``global`` do so with statistics of the training part, by
-    mel bin or by channel, which ``standardise.Standardise`` holds.
+    mel bin or by channel, which ``standardise.Standardise`` holds; ``audioset`` takes EfficientAT's for AudioSet, -4.5 and 5.
     """
 
     rate_hz: int = 32_000
@@ -81,8 +81,8 @@ class FrontEnd:
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether it is standardised with statistics of the training part, which belong to the trained model."""
-        return self.standardise in ("frequency", "global")
+        """Whether it is standardised with statistics that belong to the trained model."""
+        return self.standardise in ("frequency", "global", "audioset")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

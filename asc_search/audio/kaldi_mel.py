@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -21,6 +23,11 @@ SPEC = FrontEnd(
     mel_scale="kaldi",
     seconds=10.0,
 )
+
+
+def student_front_end(seconds: float) -> FrontEnd:
+    """``TaggerFrontEnd`` on windows of ``seconds`` as a front end of ours, but for its window, which is periodic."""
+    return replace(SPEC, seconds=seconds, standardise="audioset")
 
 
 class TaggerFrontEnd(nn.Module):

@@ -105,6 +105,8 @@ def open_source(
         test_folds = train_folds = None
     else:
         located = locate(source)
+        if located.tau is not None:  # as do the published sets
+            test_folds = train_folds = None
     root, tau, synthetic = located.root, located.tau, source == "demo"
     if percent is not None and (tau is None or not tau.split_in_seconds):
         what = "official subsets are of the 2022 set only; use it with tau2022:PATH"

@@ -18,6 +18,7 @@ from asc_search.data.clips import Clips
 from asc_search.data.tau import join_segments
 from asc_search.distill.alignment import around
 from asc_search.distill.head import cross_fitted_logits, fit_head
+from asc_search.distill.tuned import tune
 from asc_search.errors import WeightsError
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.nets.tagger import load_tagger
@@ -38,10 +39,13 @@ VERSION = 2  # raise when a teacher of the same declaration would give other log
 
 @dataclass(frozen=True)
 class Taught:
-    """What a teacher said of the training windows, and its metrics on the validation clips."""
+    """What a teacher said of the training windows, its metrics on the validation clips, and, of one as which students may
+    begin, its checkpoint.
+    """
 
     lesson: Lesson
     validation: Metrics
+    checkpoint: Path | None = None
 
 
 def teach(
@@ -71,8 +75,16 @@ def teach(
     paths = [folder / "logits" / f"{name}.{what}.npy" for what in ("logits", "embedding")]
     note_path = folder / "logits" / f"{name}.json"
     note = read_json(note_path)
+    tuned = isinstance(teacher, TaggerTeacher) and teacher.epochs > 0
+    checkpoint = folder / "teachers" / name / "checkpoint.safetensors" if tuned else None
+    if checkpoint is not None and not checkpoint.exists():
+        note = None
     if note is None or [path.stat().st_size if path.exists() else 0 for path in paths] != note["bytes"]:
-        if isinstance(teacher, TaggerTeacher):
+        if checkpoint is not None:
+            material = Material(folder, training, {}, responses, mixtures)
+            one, state = tune(material, checkpoint, teacher, frontend.seconds, recipe, seed, after_epoch)
+            lesson, metrics = _heard(state, one.frontend, training, validation, folder, mixtures)
+        elif isinstance(teacher, TaggerTeacher):
             lesson, metrics = _tagger(folder, teacher, training, validation, frontend.seconds, mixtures)
         else:
             material = Material(folder, training, {}, responses, mixtures)
@@ -82,7 +94,25 @@ def teach(
         sizes = [path.stat().st_size for path in paths]
         note = {"teacher": teacher.name, "bytes": sizes, "validation": metrics.to_json()}
         write_json(note_path, note)
-    return Taught(Lesson(*(np.load(path) for path in paths)), Metrics.from_json(note["validation"]))
+    return Taught(Lesson(*(np.load(path) for path in paths)), Metrics.from_json(note["validation"]), checkpoint)
+
+
+def _heard(
+    state: TrainState,
+    frontend: FrontEnd,
+    training: Clips,
+    validation: Clips,
+    folder: Path,
+    mixtures: Mixtures | None,
+) -> tuple[Lesson, Metrics]:
+    """What a trained network says of the windows that students hear, and its metrics."""
+    seen, held_out = (
+        frontend_windows(folder, training, frontend, mixtures),
+        frontend_windows(folder, validation, frontend),
+    )
+    lesson = Lesson(*window_outputs(state.network, state.standardise, seen.values, device()))
+    whole = standardising(state.standardise, state.network)
+    return lesson, _measure(window_logits(whole, held_out.values, device()), held_out)
 
 
 def check_weights(pool: Iterable[NetworkTeacher | TaggerTeacher]) -> None:

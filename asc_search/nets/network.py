@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -121,16 +122,30 @@ def build(spec: NetSpec) -> Network:
     return network
 
 
+def grain(spec: NetSpec) -> int:
+    """How many channels of a width pruning takes together: what widths must be multiples of, before and after.
+
+    Runs that are taken together and neighbours that are multiply: a channel's neighbours have their likes in each run.
+    """
+    found = [family(layer.family).grain(layer) for layer in spec.layers]
+    return math.lcm(*(runs for runs, _ in found)) * math.lcm(*(neighbours for _, neighbours in found))
+
+
 def shrink(spec: NetSpec, keep: Callable[[int], int]) -> NetSpec:
     """``spec`` with every prunable width mapped through ``keep``; classes stay.
 
     Raises:
-        NetworkError: a layer cannot be pruned.
+        NetworkError: a layer cannot be pruned, or its width is or would be no multiple of the network's ``grain``.
     """
-    layers = []
+    layers, together = [], grain(spec)
     for index, layer in enumerate(spec.layers):
         kind = family(layer.family)
         if what := kind.obstacle(layer):
             raise NetworkError(f"layer {index} ({layer.family}): {what}")
         layers.append(kind.shrink(layer, keep))
+        if kind.role != "head" and (layer.out % together or layers[-1].out % together):
+            raise NetworkError(
+                f"layer {index} ({layer.family}): pruning takes {together} channels together here; widths must be "
+                f"multiples of that, not {layer.out} and then {layers[-1].out}"
+            )
     return replace(spec, layers=tuple(layers))

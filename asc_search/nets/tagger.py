@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -32,6 +33,12 @@ class Tagger:
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Global mean of the last features, before the classifier: (batch, 1, mels, frames) -> (batch, D)."""
         return self.network[-1].embed(*self.network.trunk(x))
+
+
+@lru_cache(maxsize=8)
+def tagger_spec(path: Path) -> NetSpec:
+    """The spec of the tagger stored in ``path``, as :func:`load_tagger` has it; read once."""
+    return load_tagger(path).spec
 
 
 def load_tagger(path: Path, sha256: str | None = None) -> Tagger:

@@ -10,21 +10,24 @@ single widths get channels back (``to_budget``), so it is at most what is deploy
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.nets.blocks import Family, Place, families
+from asc_search.nets.blocks import Family, Place, families, family
+from asc_search.nets.blocks.registry import one_by_one
 from asc_search.nets.cost import BYTES_PER_WEIGHT
 from asc_search.nets.ledger import Ledger, Map, Pair
 from asc_search.nets.plan import stage_width
+from asc_search.nets.spec import LayerSpec, NetSpec
 from asc_search.oracle.budget import macs_per_second
 from asc_search.oracle.kept import Kept, kept_of
 from asc_search.oracle.to_budget import LAST
 from asc_search.space.columns import Column, Columns
 from asc_search.space.draw import STRIDE_PAIRS
+from asc_search.space.schema import NO_PARENT
 from asc_search.space.space import Space
 
 MOST = 2**53  # MACs and params beyond are all the same: over every limit
@@ -82,15 +85,25 @@ class _Batch:
         self.kept = kept
         self.planned = shape[0].copy()
         self.params, self.macs, self.conv_linear_macs = (np.zeros(count) for _ in range(3))
+        self.runs, self.neighbours = np.ones(count, np.int64), np.ones(count, np.int64)
         self.valid = np.ones(count, bool)
 
     def add(self, kind: Family, rows: np.ndarray, out: np.ndarray, stride: Pair, place: Place, options: dict) -> None:
         """The next layer of the networks ``rows``, all of one kind; ``out`` (rows,) is its width before pruning."""
-        layer = kind.layer(self.planned[rows], out, stride, place, **options)
+        self.put(kind, rows, out, kind.layer(self.planned[rows], out, stride, place, **options))
+
+    def put(self, kind: Family, rows: np.ndarray, out: np.ndarray, layer: LayerSpec) -> None:
+        """The next layer of the networks ``rows``, as planned; ``out`` (rows,) is its width before pruning."""
         ledger, kept = ArrayLedger(len(rows)), self.kept.rows(rows)
+        runs, neighbours = kind.grain(layer)
+        self.runs[rows] = np.lcm(self.runs[rows], runs)
+        self.neighbours[rows] = np.lcm(self.neighbours[rows], np.asarray(neighbours).astype(np.int64))
         if kept.removes.any():
             if kind.prunable(layer):
                 layer = kind.shrink(layer, lambda width: kept.of(width, ledger))
+                if kind.role != "head":
+                    odd = (out % kept.grain != 0) | (layer.out % kept.grain != 0)
+                    ledger.require(~(kept.removes & odd), "channels are taken together")
             else:
                 ledger.require(~kept.removes, "cannot be pruned")
         taps = kind.taps(layer)
@@ -111,17 +124,55 @@ class _Batch:
 
 def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
     """The price of every point of ``columns`` for ``classes`` classes, and whether it is within the space's budget."""
+    begun = columns["network.pretrained"]
+    parts = [np.flatnonzero(begun.among((parent,))) for parent in _parents(columns)]
+    if len(parts) == 1:
+        return _priced(space, columns, classes)
+    prices = [_priced(space, {name: one.rows(rows) for name, one in columns.items()}, classes) for rows in parts]
+    order = np.argsort(np.concatenate(parts))
+    return Prices(*(np.concatenate([getattr(one, f.name) for one in prices])[order] for f in fields(Prices)))
+
+
+def _parents(columns: Columns) -> list[str]:
+    """As what the points' networks begin, each once."""
+    begun = columns["network.pretrained"]
+    return [begun.table[code] for code in np.unique(begun.values)]
+
+
+def _begun(spec: NetSpec, kept: Kept) -> _Batch:
+    """``spec`` with the channels ``kept`` says, once for each of its points."""
+    count = len(kept.ratio)
+    rows, sizes = np.arange(count), tuple(np.full(count, size, float) for size in spec.input)
+    batch = _Batch(sizes, kept, 1)
+    for layer in spec.layers:
+        batch.put(family(layer.family), rows, np.full(count, layer.out), layer)
+    return batch
+
+
+def _priced(space: Space, columns: Columns, classes: int) -> Prices:
+    """:func:`price_columns` of points whose networks begin alike."""
     kept = kept_of(columns)
     rows = np.flatnonzero(kept.to_budget)
+    if (len(rows) or kept.removes.any()) and _takes_several(space, columns):
+        whole_ones = replace(kept, ratio=np.zeros_like(kept.ratio), tables=tuple({} for _ in kept.tables))
+        batch = _assembled(space, columns, classes, whole_ones)
+        kept = replace(kept, grain=batch.runs * batch.neighbours)
     if len(rows):
         chosen = {name: column.rows(rows) for name, column in columns.items()}
-        kept.step[rows] = _least_steps(space, chosen, classes)
+        kept.step[rows] = _least_steps(space, chosen, classes, kept.rows(rows))
     return _price(space, columns, classes, kept)
 
 
-def _least_steps(space: Space, columns: Columns, classes: int) -> np.ndarray:
+def _takes_several(space: Space, columns: Columns) -> bool:
+    """Whether pruning takes several channels together in any of the families there are."""
+    if _parents(columns) != [NO_PARENT]:
+        return True
+    named = [("head", "network.head"), *(("block", f"network.stages.{at}.family") for at in range(len(space.stages)))]
+    return any(families(role)[name].grain is not one_by_one for role, key in named for name in columns[key].table)
+
+
+def _least_steps(space: Space, columns: Columns, classes: int, kept: Kept) -> np.ndarray:
     """``to_budget.least_step`` of every point of ``columns``, (n,)."""
-    kept = kept_of(columns)
 
     def fits(step: np.ndarray) -> np.ndarray:
         return _price(space, columns, classes, replace(kept, step=step)).fits
@@ -135,8 +186,11 @@ def _least_steps(space: Space, columns: Columns, classes: int) -> np.ndarray:
     return high
 
 
-def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
-    """The price of every point of ``columns`` with the channels ``kept`` says."""
+def _assembled(space: Space, columns: Columns, classes: int, kept: Kept) -> _Batch:
+    """The networks of all points of ``columns``, which begin alike, with the channels ``kept`` says."""
+    (parent,) = _parents(columns)
+    if parent != NO_PARENT:
+        return _begun(space.start(parent, space.outputs(classes))[1], kept)
     shape = _input_shapes(columns)
     count = len(shape[0])
     everyone = np.arange(count)
@@ -162,10 +216,16 @@ def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
                         block.add(batch, rows[strided == with_stride], out, Place(number, index, last), with_stride)
         head = _Layer(columns, "network.head", "network.head_", "head", space.ends["head"], None)
         head.add(batch, everyone, np.full(count, space.outputs(classes)), Place())
+    return batch
+
+
+def _price(space: Space, columns: Columns, classes: int, kept: Kept) -> Prices:
+    """The price of every point of ``columns`` with the channels ``kept`` says."""
+    batch = _assembled(space, columns, classes, kept)
     kinds = columns["weight_type"]
     size = np.array([BYTES_PER_WEIGHT[kind] for kind in kinds.table])[kinds.values]
     params, macs, conv_linear_macs = (_whole(one) for one in (batch.params, batch.macs, batch.conv_linear_macs))
-    a_second = _per_second(macs, columns["frontend.seconds"].numbers()[0])
+    a_second = _per_second(macs, space.constants["frontend.seconds"])
     weight_bytes = params * size
     fits = batch.valid & (a_second <= space.budget.macs) & (weight_bytes <= space.budget.weight_bytes)
     return Prices(params, macs, a_second, conv_linear_macs, weight_bytes, batch.valid, fits)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from asc_search.errors import NetworkError
 from asc_search.nets.cost import Cost
-from asc_search.nets.network import price, shrink
+from asc_search.nets.network import grain, price, shrink
 from asc_search.nets.spec import NetSpec
 from asc_search.oracle.budget import macs_per_second
 from asc_search.space.candidate import Candidate
@@ -49,6 +49,7 @@ def ratio_to_budget(
     Raises:
         NetworkError: a layer cannot be pruned.
     """
+    round_to = math.lcm(round_to, grain(spec))
     widths: set[int] = set()
     shrink(spec, lambda width: widths.add(width) or width)
 

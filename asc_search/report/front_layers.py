@@ -15,11 +15,12 @@ from asc_search.study.records import FinalistRow, TrialPoint, mean_std
 Published = tuple[str, int, int]  # (name, params, macs per second)
 
 # Tones that stand out on white and on near-black alike; shape tells the layers apart too.
-BLUE, ORANGE, GREEN, GREY, RED = "#3987e5", "#e8710a", "#1a9e77", "#8b909a", "#d64545"
+BLUE, ORANGE, GREEN, PURPLE, GREY, RED = "#3987e5", "#e8710a", "#1a9e77", "#9467bd", "#8b909a", "#d64545"
 ROW_LAYERS = {
     "finalist": ("finalists", "circle", BLUE),
     "reference": ("published designs, same recipe", "diamond", ORANGE),
     "undistilled": ("finalists trained without teachers", "square", GREEN),
+    "dense": ("pruned finalists' widths from scratch", "triangle-up", PURPLE),
 }
 PUBLISHED_LAYER = "published designs, cost only"
 TRIAL_LAYERS = {
@@ -29,8 +30,8 @@ TRIAL_LAYERS = {
     "failed": ("trials without a result", "x-thin-open", RED),
 }
 DIAMETER_AT_LIMIT, TRIAL_DIAMETER_AT_LIMIT = 18.0, 11.0
-# Plotly draws a size as a circle's diameter, a square's side and 1.3 half diagonals: these make equal areas.
-EQUAL_AREA = {"circle": 1.0, "diamond": 0.96, "square": 0.89}
+# Plotly draws a size as a circle's diameter, a square's side, 1.3 half diagonals, 2/3 of a height: these make equal areas.
+EQUAL_AREA = {"circle": 1.0, "diamond": 0.96, "square": 0.89, "triangle-up": 1.35}
 LABEL_LENGTH = 24
 
 
@@ -104,7 +105,7 @@ def add_rows(fig: go.Figure, rows: Sequence[FinalistRow], budget_bytes: int) -> 
                 line={"shape": "hv", "color": BLUE, "width": 2},
             )
         )
-    for role in ("undistilled", "reference", "finalist"):
+    for role in ("dense", "undistilled", "reference", "finalist"):
         name, symbol, color = ROW_LAYERS[role]
         members = [(number, row) for number, row in enumerate(rows, 1) if row.role == role and row.validation]
         if not members:

@@ -41,6 +41,7 @@ GLYPHS = {
     "diamond": "\u25c6",
     "square": "\u25a0",
     "triangle-down": "\u25bc",
+    "triangle-up": "\u25b2",
     "circle-open": "\u25cb",
     "x-thin-open": "\u2715",
     "line-ns-open": "\u2503",

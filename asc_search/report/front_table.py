@@ -11,12 +11,12 @@ from rich.table import Table
 
 from asc_search.study.records import FinalistRow, mean_std
 
-ROLES = ("finalist", "reference", "undistilled")
+ROLES = ("finalist", "reference", "undistilled", "dense")
 NONE = "-"
 
 
 def ordered(rows: Sequence[FinalistRow]) -> list[FinalistRow]:
-    """Finalists, then references, then undistilled twins; best validation accuracy first within each.
+    """Finalists, then references, then undistilled and dense twins; best validation accuracy first within each.
 
     The test split has no part in the order.
     """

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.nets.network import shrink
+from asc_search.nets.network import grain, shrink
 from asc_search.nets.spec import NetSpec
 from asc_search.space.pruning import Pruning
 
@@ -139,6 +139,8 @@ class Candidate:
 
     With ``groups`` of the classes the network's last layer has outputs for these, too, after those for the classes. They
     are a second task (``train.groups``), whose gradient meets the first's by PCGrad. Teachers and peers know classes only.
+
+    ``parent`` names the teacher as which the network begins: a fine-tuned tagger, whose layers it then has; empty for none.
     """
 
     frontend: FrontEnd
@@ -148,6 +150,7 @@ class Candidate:
     training: Training = field(default_factory=Training)
     distillation: Distillation = field(default_factory=Distillation)
     groups: Groups = ()
+    parent: str = ""
 
     @property
     def deployed(self) -> NetSpec:
@@ -168,7 +171,7 @@ class Candidate:
     def _pruned(self, share: float) -> NetSpec:
         if not self.pruning.removes:
             return self.network
-        return shrink(self.network, partial(self.pruning.kept, share=share))
+        return shrink(self.network, partial(self.pruning.kept, share=share, grain=grain(self.network)))
 
     def describe(self) -> str:
         """The candidate in words, for tables and hover texts."""
@@ -182,7 +185,9 @@ class Candidate:
             taught += f", beside {', '.join(plan.peers)} (T {plan.temperature:.2g}, mutual {plan.mutual:.2g})"
         if self.groups:
             taught += f", {len(self.groups)} groups beside the classes (share {plan.class_share:.2g})"
-        return f"{self.frontend.mels} mels, hop {self.frontend.hop}; {' - '.join(blocks)}{pruned and f', {pruned}'}; {taught}"
+        begun = f"begun as {self.parent}; " if self.parent else ""
+        built = f"{' - '.join(blocks)}{pruned and f', {pruned}'}"
+        return f"{begun}{self.frontend.mels} mels, hop {self.frontend.hop}; {built}; {taught}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -197,6 +202,7 @@ class Candidate:
                 "peers": list(self.distillation.peers),
             },
             "groups": [[name, list(members)] for name, members in self.groups],
+            **({"parent": self.parent} if self.parent else {}),
         }
 
     @staticmethod
@@ -211,6 +217,7 @@ class Candidate:
             training=Training(**data["training"]),
             distillation=Distillation(**{**plan, **members}),
             groups=tuple((name, tuple(inside)) for name, inside in data.get("groups", ())),
+            parent=data.get("parent", ""),
         )
 
     def digest(self) -> str:

@@ -11,7 +11,7 @@ from asc_search.nets.plan import End, Stage, assemble, stage_width
 from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset, Value, equal
-from asc_search.space.schema import DISTILLATION, FRONTEND, PRUNING, STEM_STRIDES, TRAINING
+from asc_search.space.schema import DISTILLATION, FRONTEND, NO_PARENT, PRUNING, STEM_STRIDES, TRAINING
 from asc_search.space.space import Condition, Parameter, Space
 
 STRIDE_PAIRS = {text: tuple(map(int, text.split("x"))) for text in STEM_STRIDES}
@@ -67,10 +67,15 @@ def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
             values[parameter.name] = parameter.default
         else:
             values[parameter.name] = _value(parameter, suggest)
-    frontend = FrontEnd(**{key: values["frontend." + key] for key in FRONTEND})
+    parent, outputs = values["network.pretrained"], space.outputs(classes)
+    if parent == NO_PARENT:
+        frontend = FrontEnd(**{key: values["frontend." + key] for key in FRONTEND})
+        network = _network(space, values, frontend, outputs)
+    else:
+        frontend, network = space.start(parent, outputs)
     return Candidate(
         frontend=frontend,
-        network=_network(space, values, frontend, space.outputs(classes)),
+        network=network,
         weight_type=values["weight_type"],
         pruning=Pruning(**{key: values["pruning." + key] for key in PRUNING}),
         training=Training(**{key: values["training." + key] for key in TRAINING}),
@@ -78,6 +83,7 @@ def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
             **{key: values["distillation." + key] for key in ("teachers", "peers", *DISTILLATION)}
         ),
         groups=space.data.groups,
+        parent="" if parent == NO_PARENT else parent,
     )
 
 

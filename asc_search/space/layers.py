@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asc_search.nets.blocks import Option, families
 from asc_search.space.conditions import Draft
-from asc_search.space.drafts import section, values_of
+from asc_search.space.domains import Choice, Constant
+from asc_search.space.drafts import draft, section, values_of
 from asc_search.space.grammar import complaint, domain
-from asc_search.space.schema import ENDS, Field, network_fields, stage_fields
+from asc_search.space.schema import ENDS, NO_PARENT, Field, network_fields, parent_field, stage_fields
 from asc_search.space.tree import Mistakes, Node, join, near, shown
+
+PARENT = "network.pretrained"
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,40 @@ class Layers:
     stages: tuple[tuple[str, ...], ...] = ()
 
 
-def network(node: Node | None, line: int, mistakes: Mistakes) -> tuple[list[Draft], Layers]:
+def network(node: Node | None, parents: Sequence[str], line: int, mistakes: Mistakes) -> tuple[list[Draft], Layers]:
+    """The parameters of the section; ``parents`` are the teachers as which networks may begin."""
     nothing = Layers(dict.fromkeys(ENDS, ()))
     if node is None:
         mistakes.add(line, "network", "is missing; a space needs at least a network with stem, base and stages")
         return [], nothing
-    fields = network_fields()
+    given = node.value if isinstance(node.value, dict) else {}
+    if "pretrained" in given and not parents:
+        what = "there is no teacher to begin as; give distillation.pool a tagger with epochs, which is fine-tuned first"
+        mistakes.add(given["pretrained"].line, PARENT, what)
+    parent = draft(PARENT, given.get("pretrained"), parent_field(parents), node.line, mistakes)
+    if parent.domain is None:
+        return [parent], nothing
+    if NO_PARENT not in parent.domain.corners:
+        for key in given.keys() - {"pretrained"}:
+            what = f"is of networks that are built; pretrained leaves none: leave it out, or draw {NO_PARENT} too"
+            mistakes.add(given[key].line, join("network", key), what)
+        return [parent], nothing
+    rest = Node({key: one for key, one in given.items() if key != "pretrained"}, node.line) if given else node
+    drafts, layers = _built(rest, mistakes)
+    if isinstance(parent.domain, Choice):
+        drafts = where_built(drafts)
+    return [parent, *drafts], layers
+
+
+def where_built(drafts: Sequence[Draft]) -> list[Draft]:
+    """``drafts``, of which what is searched exists only where a network does not begin as a teacher."""
+    built = ((PARENT, (NO_PARENT,)),)
+    return [one if isinstance(one.domain, Constant) else replace(one, implied=(*one.implied, *built)) for one in drafts]
+
+
+def _built(node: Node, mistakes: Mistakes) -> tuple[list[Draft], Layers]:
+    """The parameters of networks that are built from stem, stages and head."""
+    nothing, fields = Layers(dict.fromkeys(ENDS, ())), network_fields()
     given = node.value if isinstance(node.value, dict) else {}
     extra = {
         end: {

@@ -9,8 +9,9 @@ from asc_search.space import sections
 from asc_search.space.conditions import resolve
 from asc_search.space.export_section import export
 from asc_search.space.grammar import entries
+from asc_search.space.layers import PARENT
 from asc_search.space.searched import searched
-from asc_search.space.space import Space
+from asc_search.space.space import Space, TaggerTeacher
 from asc_search.space.tree import Mistakes, near, parse
 
 SECTIONS = (
@@ -72,7 +73,8 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     taught = distillation.value if distillation is not None and isinstance(distillation.value, dict) else {}
     pool = sections.pool(taught.get("pool"), folder or Path(), sections.seconds(given.get("frontend")), mistakes)
     peers = sections.peers(taught.get("peer_pool"), mistakes)
-    drafts, layers = searched(given, list(pool), list(peers), root.line, mistakes)
+    parents = [name for name, one in pool.items() if isinstance(one, TaggerTeacher) and one.epochs > 0]
+    drafts, layers = searched(given, list(pool), list(peers), parents, root.line, mistakes)
     parameters = resolve(drafts, mistakes)
     space = Space(
         file=file,
@@ -89,5 +91,8 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
         export=export(given.get("export"), mistakes),
         peers=peers,
     )
+    if space.data.groups and any(one.name == PARENT and one.domain.corners != ("none",) for one in parameters):
+        what = "is for networks of all classes and their groups; data.groups cannot be learnt by one that begins as a teacher"
+        mistakes.add(given["network"].line, PARENT, what)
     mistakes.check()
     return space

@@ -15,6 +15,7 @@ from asc_search.space.candidate import Candidate
 from asc_search.space.domains import Choice, FloatRange, IntRange
 from asc_search.space.draw import DECIDE, draw
 from asc_search.space.published import PRESETS
+from asc_search.space.schema import NO_PARENT
 from asc_search.space.space import Space
 
 # The (3, 2, 1)-block plan of nets.systems.mobile: depth, stride, which block has it.
@@ -54,6 +55,7 @@ def _wanted(name: str, stages: int) -> dict[str, Scalar]:
     family, base, multiplier, expansion, ratio = PRESETS[name]
     wanted: dict[str, Scalar] = {f"frontend.{key}": value for key, value in asdict(FrontEnd()).items()}
     wanted |= {
+        "network.pretrained": NO_PARENT,
         "network.stem": f"{family}_stem",
         "network.stem_stride": "2x2",
         "network.head": "conv_head",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,12 +20,13 @@ class Pruning:
     """Structured pruning, uniform over the layers; nothing is pruned with ``ratio`` 0 and no ``widths``.
 
     * What stays: the share 1 - ``ratio`` of every width, rounded down to a multiple of ``round_to`` (but not to none).
+      Where blocks take several channels together (splits in runs, merged neighbours), the multiple is one of theirs, too.
       ``widths`` such as ``"96>32, 176>58"`` says it of some widths (all of that size) itself. ``target`` ``budget``: as
       many as the budget allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``).
     * What goes first: ``importance`` as in torch-pruning, of each group of coupled channels. ``group_norm``, the L2 norm of
-      all their weights (Fang et al. 2023); ``magnitude``, the L1 norm of the filters of the group's first layer (Li et al.
-      2017); ``bn_scale``, their BatchNorm factors (Liu et al. 2017), of a group without any the group norm; ``taylor``,
-      |weight * gradient| on training batches (Molchanov et al. 2019).
+      all their weights but those of depthwise layers (Fang et al. 2023); ``magnitude``, the L1 norm of the filters of the
+      group's first layer (Li et al. 2017); ``bn_scale``, their BatchNorm factors (Liu et al. 2017), of a group without any
+      the group norm; ``taylor``, |weight * gradient| on training batches (Molchanov et al. 2019).
     * When: ``schedule`` ``once``, after the share ``start`` of the epochs; else in steps spread evenly from there to the
       share ``end``, with training between them. ``linear`` removes ratio * t / n at step t of n = ``steps``, ``agp`` ratio *
       (1 - (1 - t / n)^3) (Zhu and Gupta 2017). ``through`` has a step for each of the stem's widths in the text
@@ -63,20 +65,24 @@ class Pruning:
         """
         return stated_widths(self.widths)
 
-    def kept(self, width: int, share: float = 1.0) -> int:
+    def kept(self, width: int, share: float = 1.0, grain: int = 1) -> int:
         """Channels left of ``width``, rounded down as torch-pruning does, once the ``share`` of the pruning is done.
+
+        Those found here are multiples of ``grain`` (``nets.network.grain``), too.
 
         Raises:
             NetworkError: none would be left.
         """
+        round_to = math.lcm(self.round_to, grain)
         if width in self.stated:
             last = self.stated[width]
-            return last if share == 1 else int(width - (width - last) * share + _NOISE)
+            left = last if share == 1 else int(width - (width - last) * share + _NOISE)
+            return max(last, left - left % grain)
         if self.ratio == 0:
             return width
         left = int(width * (1 - self.ratio)) if share == 1 else int(width * (1 - self.ratio * share) + _NOISE)
-        if self.round_to > 1:
-            return rounded_down(left, width, self.round_to)
+        if round_to > 1:
+            return rounded_down(left, width, round_to)
         if left < 1:
             raise NetworkError(f"pruning.ratio {self.ratio:g} leaves nothing of a width of {width}")
         return left

@@ -77,7 +77,7 @@ FRONTEND = {
     "standardise": _choice(
         _FRONT.standardise,
         STANDARDISATIONS,
-        "mean 0 and deviation 1: of each window, or with statistics of the training part by mel band or of all",
+        "mean 0 and deviation 1: of each window, or with statistics of the training part by mel band or of all, or AudioSet's",
     ),
 }
 
@@ -197,6 +197,7 @@ RETRAIN = {
     "seeds": _number(3, 1, 1000, "full trainings of each finalist"),
     "finalists": _number(5, 1, 1000, "networks of the front that are trained fully, at most"),
     "undistilled": Option("bool", False, "also train each finalist's twin without teachers"),
+    "dense_twins": Option("bool", False, "also train each pruned finalist's twin of the same widths from scratch"),
 }
 
 EXPORT = {
@@ -222,6 +223,13 @@ def _stride(doc: str, default: str, choices: Sequence[str] = STRIDES) -> Option:
 
 
 ENDS = ("stem", "head")
+NO_PARENT = "none"
+
+
+def parent_field(names: Sequence[str]) -> Field:
+    """The key ``network.pretrained``; ``names`` are the pool's taggers that are fine-tuned."""
+    doc = "fine-tuned tagger of the pool as which networks begin, with its front end, instead of at random"
+    return Field(Option("str", NO_PARENT, doc, choices=(NO_PARENT, *names)))
 
 
 def network_fields() -> dict[str, Field]:
@@ -281,5 +289,7 @@ def teacher_options() -> dict[str, dict[str, Option]]:
         "tagger": {
             "weights": Option("str", "", "weights file; relative to the space's folder"),
             "decay": _number(1e-3, 0, 100, "L2 penalty of the linear head on its embeddings"),
+            "epochs": _number(0, 0, 10**6, "epochs of fine-tuning all its layers, 0 to leave them as they are"),
+            "lr": _number(1e-3, 1e-7, 1, "peak learning rate of the fine-tuning"),
         },
     }

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from asc_search.nets.blocks import Option
 from asc_search.space.conditions import Draft
-from asc_search.space.domains import Constant
+from asc_search.space.domains import Choice, Constant
 from asc_search.space.drafts import as_fields, draft, ends_of, section
 from asc_search.space.grammar import subset
-from asc_search.space.layers import Layers, network
+from asc_search.space.layers import PARENT, Layers, network, where_built
 from asc_search.space.prunable import check_pruning, found_by_budget, prunable
 from asc_search.space.schema import (
     DISTILLATION,
@@ -26,15 +26,24 @@ _FRONT_PATH, _TRAIN_PATH, _PRUNE_PATH = "frontend", "training", "pruning"
 
 
 def searched(
-    root: Mapping[str, Node], pool: Sequence[str], peers: Sequence[str], line: int, mistakes: Mistakes
+    root: Mapping[str, Node],
+    pool: Sequence[str],
+    peers: Sequence[str],
+    parents: Sequence[str],
+    line: int,
+    mistakes: Mistakes,
 ) -> tuple[list[Draft], Layers]:
     """All parameters of the file in a fixed order, and the names of the family options it gives.
 
-    ``pool`` and ``peers`` are the names of the teachers and of the networks that may learn beside a student.
+    ``pool`` and ``peers`` are the names of the teachers and of the networks that may learn beside a student, ``parents``
+    those of the teachers as which one may begin.
     """
-    layers_drafts, layers = network(root.get("network"), line, mistakes)
+    layers_drafts, layers = network(root.get("network"), parents, line, mistakes)
+    front = section(_FRONT_PATH, root.get("frontend"), as_fields(FRONTEND), mistakes)
+    if any(one.name == PARENT and isinstance(one.domain, Choice) for one in layers_drafts):
+        front = where_built(front)
     drafts = [
-        *section(_FRONT_PATH, root.get("frontend"), as_fields(FRONTEND), mistakes),
+        *front,
         *layers_drafts,
         draft("weight_type", root.get("weight_type"), Field(WEIGHT_TYPE), line, mistakes),
         *section(_PRUNE_PATH, root.get("pruning"), as_fields(PRUNING), mistakes),

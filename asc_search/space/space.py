@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.kaldi_mel import student_front_end
 from asc_search.nets.cost import Shape
 from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec, Scalar
+from asc_search.nets.tagger import tagger_spec
 from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
 
@@ -126,13 +128,25 @@ class NetworkTeacher(Peer):
 class TaggerTeacher:
     """A pretrained audio tagger with a linear head (L2 penalty ``decay``) fitted on its frozen embeddings.
 
-    ``weights`` is the file, ``written`` what the space calls it.
+    ``weights`` is the file, ``written`` what the space calls it. With ``epochs``, its last layer alone is fitted first, then
+    all layers are trained for so long, up to the learning rate ``lr``; networks may then begin as it.
     """
 
     name: str
     weights: Path
     written: str
     decay: float
+    epochs: int = 0
+    lr: float = 1e-3
+
+    def start(self, seconds: float, outputs: int) -> tuple[FrontEnd, NetSpec]:
+        """Front end and network of what begins as it, for windows of ``seconds``.
+
+        Raises:
+            WeightsError: the file cannot be used.
+        """
+        frontend = student_front_end(seconds)
+        return frontend, tagger_spec(self.weights).with_classes(outputs).with_input(frontend.shape)
 
 
 Teacher = NetworkTeacher | TaggerTeacher
@@ -159,6 +173,7 @@ class Retrain:
     seeds: int
     finalists: int
     undistilled: bool
+    dense_twins: bool
     references: tuple[str, ...]
 
 
@@ -213,6 +228,14 @@ class Space:
     def varying(self) -> tuple[Parameter, ...]:
         """The parameters that vary or exist under a condition, in the order in which they are drawn."""
         return tuple(p for p in self.parameters if p.name not in self.constants)
+
+    def start(self, parent: str, outputs: int) -> tuple[FrontEnd, NetSpec]:
+        """Front end and network of what begins as the teacher ``parent``.
+
+        Raises:
+            WeightsError: its weights cannot be used.
+        """
+        return self.pool[parent].start(self.constants["frontend.seconds"], outputs)
 
     def outputs(self, classes: int) -> int:
         """Outputs of a network's last layer: one for each of ``classes``, and for each group of them."""

@@ -29,9 +29,9 @@ class TrialPoint:
 class FinalistRow:
     """One retrained network: cost, and accuracies over its seeds (fractions in [0, 1], macro over classes).
 
-    ``role`` is ``finalist``, ``reference`` (a published design trained by the same recipe) or ``undistilled``
-    (a finalist's twin trained with cross-entropy alone). ``unseen_test`` is test accuracy on devices absent from training
-    (empty where there are none).
+    ``role`` is ``finalist``, ``reference`` (a published design trained by the same recipe), ``undistilled`` (a finalist's
+    twin trained with cross-entropy alone) or ``dense`` (a pruned finalist's twin of the same widths, trained from scratch).
+    ``unseen_test`` is test accuracy on devices absent from training (empty where there are none).
     """
 
     name: str

@@ -67,6 +67,14 @@ def undistilled(finalist: Finalist) -> Finalist:
     return Finalist(f"{finalist.name}, no teacher", "undistilled", twin, finalist.trial)
 
 
+def dense(finalist: Finalist) -> Finalist:
+    """The twin of a pruned finalist: its last widths from the first epoch on, trained from scratch as long by the same recipe
+    and teachers. At least one independent study found pruning no better (Frustal, on pruned 2024 baselines).
+    """
+    twin = replace(finalist.candidate, network=finalist.candidate.deployed, pruning=Pruning(), parent="")
+    return Finalist(f"{finalist.name}, dense", "dense", twin, finalist.trial)
+
+
 def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
     """A published design on its own front end, trained by the recipe of ``recipe``.
 
@@ -75,9 +83,8 @@ def reference(design: str, recipe: Candidate, classes: int) -> Finalist:
     spec = system(design)().with_classes(classes + len(recipe.groups))
     frontend = replace(REFERENCES[design], seconds=recipe.frontend.seconds)
     frontend = jitter_centre(frontend, recipe.training.jitter_fmax_hz)
-    candidate = replace(
-        recipe, frontend=frontend, network=spec.with_input(frontend.shape), weight_type="fp16", pruning=Pruning()
-    )
+    network = spec.with_input(frontend.shape)
+    candidate = replace(recipe, frontend=frontend, network=network, weight_type="fp16", pruning=Pruning(), parent="")
     return Finalist(design, "reference", candidate)
 
 

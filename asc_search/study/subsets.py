@@ -32,7 +32,7 @@ def teach_all(
     """
     frontend = FrontEnd(**_constants(space, "frontend"))
     recipe = Training(**_constants(space, "training"))
-    lessons, responses = {}, responses_of(space)
+    lessons, parents, responses = {}, {}, responses_of(space)
     if _may_be(space, "training.correction_p"):
         parallel_pairs(training)  # before anything is trained
     mixtures = None
@@ -41,8 +41,7 @@ def teach_all(
         mixtures = draw_mixtures(cuts.clip_of, cuts.audible, derived_seed(space.search.seed, "mixtures"))
     for name in names:
         teacher = space.pool[name]
-        epochs = getattr(teacher, "epochs", 1)
-        stage.begin(f"teacher {name}", epochs)
+        stage.begin(f"teacher {name}", max(1, teacher.epochs))
         seed = derived_seed(space.search.seed, "teacher", name)
         taught = teach(
             run.root,
@@ -57,10 +56,12 @@ def teach_all(
             mixtures,
         )
         lessons[name] = taught.lesson
+        if taught.checkpoint is not None:
+            parents[name] = taught.checkpoint
         stage.end(
             f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)"
         )
-    return Material(run.root, training, lessons, responses, mixtures, space.peers)
+    return Material(run.root, training, lessons, responses, mixtures, space.peers, parents)
 
 
 def _may_be(space: Space, name: str) -> bool:
@@ -91,7 +92,9 @@ def train_on_subset(
     space: Space, run: RunFolder, finalist: Finalist, part: str, training: Clips, validation: Clips, stage: Stage
 ) -> Trained:
     """``finalist`` and its teachers trained from scratch on the clips of ``part`` alone."""
-    material = teach_all(space, run, finalist.candidate.distillation.teachers, training, validation, stage)
+    plan, parent = finalist.candidate.distillation, finalist.candidate.parent
+    names = tuple(dict.fromkeys((*plan.teachers, *([parent] if parent else []))))
+    material = teach_all(space, run, names, training, validation, stage)
     folder = run.root / "subsets" / part / f"{finalist.digest}-{training.digest()[:8]}"
     stage.begin(f"split {part}", space.retrain.epochs)
     trained = retrain(finalist, material, validation, folder, space.retrain.epochs, 0, stage.epoch)

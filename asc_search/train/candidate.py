@@ -8,12 +8,15 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import torch
+
 from asc_search.data.clips import Clips
-from asc_search.errors import AscSearchError
+from asc_search.errors import AscSearchError, WeightsError
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Peer
 from asc_search.train.batches import batch_count, epoch_batches
+from asc_search.train.checkpoint import load as load_checkpoint
 from asc_search.train.fit import Loss, Recipe, TrainState, device, fit, restore, start
 from asc_search.train.groups import membership, two_tasks
 from asc_search.train.inputs import Inputs, open_inputs
@@ -28,8 +31,8 @@ GRADIENT_BATCHES = 4
 @dataclass(frozen=True)
 class Material:
     """What every training of a run shares: clips to learn from, where features are kept, what teachers said by name, device
-    responses to hear the clips through, mixtures of the clips' windows, and by name the networks that may learn beside a
-    student.
+    responses to hear the clips through, mixtures of the clips' windows, by name the networks that may learn beside a student,
+    and the checkpoints of the teachers as which one may begin.
 
     Teachers spoke of the training clips' windows in order and, where there are mixtures, of those after them.
     """
@@ -40,6 +43,7 @@ class Material:
     responses: Responses = ALL_GENERATED
     mixtures: Mixtures | None = None
     peers: Mapping[str, Peer] = field(default_factory=dict)
+    parents: Mapping[str, Path] = field(default_factory=dict)
 
     def inputs(self, candidate: Candidate) -> Inputs:
         """What a training of ``candidate`` hears."""
@@ -88,6 +92,20 @@ def course_of(candidate: Candidate, material: Material) -> Course:
     return Course(candidate, inputs, targets)
 
 
+def parent_weights(path: Path) -> Mapping[str, torch.Tensor]:
+    """The network's state_dict in the checkpoint of a trained teacher.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    saved = load_checkpoint(path)
+    if saved is None:
+        raise WeightsError(
+            f"{path}: the fine-tuned network is gone; delete the folder logits beside teachers to tune it anew"
+        )
+    return saved.network
+
+
 def leave_gradients(candidate: Candidate, material: Material, state: TrainState, epochs: int) -> None:
     """Put into the parameters of ``state``'s network the gradients of the loss summed over ``GRADIENT_BATCHES`` batches.
 
@@ -112,17 +130,24 @@ def train_candidate(
     until: int | None = None,
     before_epoch: Callable[[TrainState], None] = lambda state: None,
     after_epoch: Callable[[TrainState], None] = lambda state: None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> TrainState:
     """Train ``candidate`` to epoch ``until`` (default all) of a schedule over ``epochs``, resuming from ``checkpoint``.
 
+    A new training begins with ``weights``, else with those of the candidate's parent, if it has one.
+
     Raises:
         DivergedError: the loss is not finite or has exploded.
+        WeightsError: the parent's checkpoint is gone.
     """
     course = course_of(candidate, material)
     predicted = 0 if course.targets is None else course.targets.predicted
     steps = batch_count(course.inputs.windows, candidate.training)
     recipe = Recipe(candidate.training, epochs, steps, predicted, material.peers_of(candidate))
-    state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
+    state = restore(checkpoint, recipe)
+    if state is None:
+        begun = parent_weights(material.parents[candidate.parent]) if weights is None and candidate.parent else weights
+        state = start(candidate.network, recipe, seed, begun)
     state.standardise = course.inputs.standardise
     return fit(
         state,

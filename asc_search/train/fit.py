@@ -86,13 +86,17 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def start(spec: NetSpec, recipe: Recipe, seed: int) -> TrainState:
+def start(spec: NetSpec, recipe: Recipe, seed: int, weights: Mapping[str, torch.Tensor] | None = None) -> TrainState:
     """A fresh network of ``spec`` and the recipe's peers, all initialised from ``seed``, no two alike.
+
+    The network has ``weights``, a state_dict, instead where they are given.
 
     Raises:
         AscSearchError: the recipe names an optimiser, schedule or precision that does not exist.
     """
     state = TrainState(spec, _fresh(spec, seed), seed)
+    if weights is not None:
+        state.network.load_state_dict(weights)
     _equip(state, recipe)
     for number, peer in enumerate(recipe.peers):
         network = _fresh(peer, _derived(seed, number, 1))

@@ -55,7 +55,12 @@ def test_the_front_is_written_with_and_without_teachers(finished: tuple[Path, st
     run, printed = finished
     with (run / "front.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["role"] for row in rows] == ["finalist"] * 3 + ["undistilled"] * 3
+    pruned = [row for row in rows if row["role"] == "finalist" and "pruned" in row["description"]]
+    assert [row["role"] for row in rows] == ["finalist"] * 3 + ["undistilled"] * 3 + ["dense"] * len(pruned)
+    costs = [(row["params"], row["macs"], row["weight_bytes"]) for row in pruned]
+    assert sorted(
+        (row["params"], row["macs"], row["weight_bytes"]) for row in rows if row["role"] == "dense"
+    ) == sorted(costs)
     for row in rows:
         assert int(row["macs"]) <= 400_000 and int(row["weight_bytes"]) == 2 * int(row["params"])
         assert len(row["test_values"].split(";")) == 2

@@ -207,8 +207,8 @@ def test_plan_switches_on_width_and_place():
         "transition": False,
         "resnorm": "batch",
     }
-    assert family("bc_head").layer(40, 10, group_width=8, features=5).options == {"groups": 5, "features": 5}
-    assert family("bc_head").layer(3, 10, group_width=8).options["groups"] == 1
+    assert family("bc_head").layer(40, 10, group_width=8, features=5).options == {"per_group": 8, "features": 5}
+    assert family("bc_head").layer(3, 10, group_width=8).options["per_group"] == 3
 
 
 @pytest.mark.parametrize("name", ["bc_res", "bc_res2"])
@@ -239,8 +239,12 @@ def test_one_network_that_cannot_be_built_leaves_the_others_of_its_batch(name):
         ),
         (LayerSpec("bc_res", 8, (1, 1), RES | {"transition": False}), (8, 6, 8), "6 frequency bins"),
         (LayerSpec("bc_res", 8, (1, 1), RES | {"transition": False}), (9, 8, 8), "keeps its input's 9 channels, not 8"),
-        (LayerSpec("bc_head", 8, (1, 1), {"groups": 4, "features": 3}), (9, 8, 8), "9 channels, which 4 groups"),
-        (LayerSpec("bc_head", 8, (1, 1), {"groups": 1, "features": 3}), (9, 8, 4), "conv 5x5 .* map of 4x0"),
+        (
+            LayerSpec("bc_head", 8, (1, 1), {"per_group": 2, "features": 3}),
+            (9, 8, 8),
+            "9 channels, which are no groups of 2",
+        ),
+        (LayerSpec("bc_head", 8, (1, 1), {"per_group": 9, "features": 3}), (9, 8, 4), "conv 5x5 .* map of 4x0"),
     ],
 )
 def test_what_does_not_divide_is_refused_by_name(layer, shape, message):
@@ -248,9 +252,11 @@ def test_what_does_not_divide_is_refused_by_name(layer, shape, message):
         price(NetSpec(shape, 8, (layer,)))
 
 
-def test_blocks_and_head_refuse_pruning_and_the_stem_is_pruned_exactly():
-    with pytest.raises(NetworkError, match=r"layer 1 \(bc_res2\): this family cannot be pruned"):
+def test_widths_that_pruning_cannot_leave_are_refused_and_the_stem_is_pruned_exactly():
+    with pytest.raises(NetworkError, match=r"layer 3 \(bc_res2\): pruning takes 12 .* not 36 and then 18"):
         shrink(bc_res2net(), lambda width: width // 2)
+    with pytest.raises(NetworkError, match=r"layer 2 \(bc_res2\): with resnorm statistic it cannot be pruned"):
+        shrink(bc_res2net(resnorm="statistic"), lambda width: width // 2)
     source = assemble((2, 12, 9), 3, End("bc_stem"), 8, [], (2, 1))
     network = randomised(build(source))
     conv = network[0][2]

@@ -19,7 +19,7 @@ def test_each_network_is_one_row_with_its_seeds(rows, tmp_path):
     path = tmp_path / "deeper" / "front.csv"
     write_front_csv(rows, path)
     found = {line["name"]: line for line in read(path)}
-    assert list(found) == ["large", "small", "beaten", "dcase2024-baseline", "twin"]
+    assert list(found) == ["large", "small", "beaten", "dcase2024-baseline", "twin", "scratch"]
     large = found["large"]
     values = [float(value) for value in large["validation_values"].split(";")]
     assert values == [0.60, 0.62, 0.61]

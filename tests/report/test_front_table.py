@@ -6,7 +6,7 @@ from rich.console import Console
 
 from asc_search.report.front_table import front_table, ordered, percent
 
-NAMES = ["large", "small", "beaten", "dcase2024-baseline", "twin"]
+NAMES = ["large", "small", "beaten", "dcase2024-baseline", "twin", "scratch"]
 
 
 def printed(rows, width=100, macs=30_000_000, weight_bytes=128_000) -> str:

@@ -22,7 +22,8 @@ OPTIONS = {
     "attachment": Option("str", "none", "gate on the channels: squeeze-excitation, ECA or GRN", choices=KINDS),
     "reduction": Option("int", 8, "squeeze-excitation: channels over those of its narrow layer", low=1, high=64),
 }
-# ECA mixes neighbouring channels and GRN divides by their mean: without a channel the others change.
+# Not prunable exactly. ECA mixes neighbours: without a channel those beside it are neighbours of others. GRN divides by
+# the mean over all channels, to which a silent one still adds, as the shift all share has it sound again.
 FIXED = {"attachment": ("eca", "grn")}
 
 

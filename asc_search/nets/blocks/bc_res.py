@@ -104,5 +104,7 @@ FAMILIES = (
         plan=_plan,
         price=_price,
         build=_build,
+        shrink=attachment.shrink,
+        fixed=attachment.FIXED,
     ),
 )

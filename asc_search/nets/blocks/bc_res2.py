@@ -6,6 +6,7 @@ Source: GZHU, BC-Res2Net, DCASE 2023 Task 1 report, with the team's code for lay
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -99,6 +100,11 @@ class BroadcastedRes2(nn.Module):
         return self.resnorm(self.act(self.attachment(y)))
 
 
+def _grain(layer: LayerSpec) -> tuple[int, int]:
+    """The splits are of one width, and a channel of one is added to the next: pruning takes its like in all of them."""
+    return SPLITS, 1
+
+
 def _plan(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
     """Explicit options: ``transition`` where the width changes; ``resnorm`` after the stage's last block only.
 
@@ -169,26 +175,40 @@ def _build_stem(layer: LayerSpec, shape: Shape) -> nn.Module:
 
 
 def _plan_head(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
-    """Explicit options: ``groups`` of about ``group_width`` channels each; widths of plans are multiples of 8, so it divides."""
-    return {"groups": at_least(1, inp // options["group_width"]), "features": options["features"]}
+    """Explicit options: ``per_group`` channels in each group, about ``group_width``; widths of plans are multiples of 8, so
+    it divides.
+    """
+    return {"per_group": inp // at_least(1, inp // options["group_width"]), "features": options["features"]}
 
 
 def _price_head(layer: LayerSpec, ledger: Ledger, x: Map) -> Map:
     """P = 25 ci^2/g + ci + ci*f + f + f*classes + classes."""
-    groups = layer.options["groups"]
+    each = layer.options["per_group"]
     ledger.require(
-        x.channels % groups == 0,
-        "its input has {} channels, which {} groups do not divide; use another width",
+        x.channels % each == 0,
+        "its input has {} channels, which are no groups of {} each; use another width",
         x.channels,
-        groups,
+        each,
     )
+    groups = x.channels // each
     y = ledger.conv("conv 5x5", x, x.channels, (5, 5), padding=(0, 0), groups=groups, bias=True, norm=False)
     y = ledger.conv("features", y, layer.options["features"], bias=True, norm=False)
     return ledger.conv("classifier", ledger.mean("mean", y), layer.out, bias=True, norm=False)
 
 
+def _head_grain(layer: LayerSpec) -> tuple[int, int]:
+    """Pruning takes whole groups of the 5x5 convolution."""
+    return 1, layer.options["per_group"]
+
+
+def _shrink_head(layer: LayerSpec, keep: Callable[[int], int]) -> LayerSpec:
+    """The head with its features mapped through ``keep``; the groups stay as wide."""
+    return replace(layer, options={**layer.options, "features": keep(layer.options["features"])})
+
+
 def _build_head(layer: LayerSpec, shape: Shape) -> nn.Module:
-    channels, groups, features = shape[0], int(layer.options["groups"]), int(layer.options["features"])
+    channels, features = shape[0], int(layer.options["features"])
+    groups = channels // int(layer.options["per_group"])
     return nn.Sequential(
         nn.Conv2d(channels, channels, 5, groups=groups),
         nn.Conv2d(channels, features, 1),
@@ -217,6 +237,10 @@ FAMILIES = (
         plan=_plan,
         price=_price,
         build=_build,
+        shrink=attachment.shrink,
+        grain=_grain,
+        # A norm by statistics counts all channels, silent ones too.
+        fixed={**attachment.FIXED, "resnorm": ("statistic",)},
     ),
     Family(
         name="bc_head",
@@ -226,5 +250,7 @@ FAMILIES = (
         plan=_plan_head,
         price=_price_head,
         build=_build_head,
+        shrink=_shrink_head,
+        grain=_head_grain,
     ),
 )

@@ -1,5 +1,7 @@
 """DSSDB and DSSDB_SEG: distillation blocks of dilated depthwise convolutions, and their 1x1 stem.
 
+They can be pruned without a gate or with squeeze-excitation, not with the published ECA (see ``attachment``).
+
 Source: SCUT, "Deep Separable Multiscale Networks", DCASE 2023 Task 1 report, section 3.2, with the team's code where the
 report has figures only.
 """
@@ -82,6 +84,11 @@ class SegmentDistillation(Distillation):
         low, high = x[:, :, :bins], x[:, :, bins : 2 * bins]
         y = self.distil1(low) + self.distil2(high) + self.third(self.second(self.first(low)))
         return self.pool(self.last(self.attachment(y)))
+
+
+def _grain(layer: LayerSpec) -> tuple[int, int]:
+    """The third separable merges neighbours of its input in pairs, and pruning takes them so."""
+    return 1, 2
 
 
 def _plan(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
@@ -173,6 +180,9 @@ FAMILIES = (
         plan=_plan,
         price=_price,
         build=_build,
+        shrink=attachment.shrink,
+        grain=_grain,
+        fixed=attachment.FIXED,
     ),
     Family(
         name="dssdb_seg",
@@ -182,5 +192,8 @@ FAMILIES = (
         plan=_plan_segments,
         price=_price_segments,
         build=_build_segments,
+        shrink=attachment.shrink,
+        grain=_grain,
+        fixed=attachment.FIXED,
     ),
 )

@@ -60,6 +60,11 @@ def one_input(layer: LayerSpec) -> int:
     return 1
 
 
+def one_by_one(layer: LayerSpec) -> tuple[int, int]:
+    """The layer's channels can be pruned one by one."""
+    return 1, 1
+
+
 def as_drawn(inp: int, out: int, options: Mapping[str, Scalar], place: Place) -> dict[str, Scalar]:
     """The plan of a layer whose drawn options are explicit already."""
     return dict(options)
@@ -73,6 +78,8 @@ class Family:
     * ``price(layer, ledger, *maps)`` runs the maps the layer reads through the ledger and returns its output map.
     * ``build(layer, *shapes)`` gives the module, called with the same maps; parameters and MACs equal the price.
     * ``shrink(layer, keep)`` maps every width through ``keep`` (None: the family cannot be pruned).
+    * ``grain(layer)`` tells which channels pruning takes together: those in the same places of so many runs of equal
+      width, and so many neighbours.
 
     ``fixed`` names option values with which its widths cannot be pruned. ``taps(layer)`` tells how many of the last maps
     a head reads, at most ``most_taps``. In ``plan``, ``price`` and ``shrink`` widths, and numbers that nothing branches
@@ -88,6 +95,7 @@ class Family:
     price: Callable[..., Map]
     build: Callable[..., nn.Module]
     shrink: Callable[[LayerSpec, Callable[[int], int]], LayerSpec] | None = None
+    grain: Callable[[LayerSpec], tuple[int, int]] = one_by_one
     fixed: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     taps: Callable[[LayerSpec], int] = one_input
     most_taps: int = 1

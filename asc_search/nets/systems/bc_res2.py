@@ -37,7 +37,7 @@ def bc_res2net(base: int = 24, resnorm: str = "batch", deep: bool = False, spare
                     "attachment": "none",
                 }
                 layers.append(LayerSpec("bc_res2", out, stride if repeat == 0 and index == 0 else (1, 1), options))
-    head = LayerSpec("bc_head", 10, (1, 1), {"groups": 20, "features": 4 * base})
+    head = LayerSpec("bc_head", 10, (1, 1), {"per_group": base // 8, "features": 4 * base})
     return NetSpec((1, 256, 32), 10, (*layers, head))
 
 

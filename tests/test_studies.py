@@ -1,0 +1,71 @@
+"""The studies that come with the project: each loads, has networks within its limits, and runs from end to end in small."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from support import SHARED, asc_search
+
+from asc_search.oracle.feasibility import estimate
+from asc_search.space.load import load
+
+STUDIES = Path(__file__).resolve().parents[1] / "studies"
+WEIGHTS = SHARED / "data" / "weights" / "mn04_as_mAP_432.pt"
+FILES = sorted(STUDIES.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_study_loads_and_most_of_it_is_within_its_limits(file: Path, tmp_path: Path) -> None:
+    text = file.read_text()
+    if "pretrained:" in text:
+        if not WEIGHTS.is_file():
+            pytest.skip("the tagger's weights are not beside the checkout (../shared/data/weights)")
+        shutil.copy(WEIGHTS, tmp_path)
+    (tmp_path / file.name).write_text(text)
+    found = estimate(load(tmp_path / file.name), 10, 500)
+    assert found.share > 0.05
+
+
+def small(text: str) -> str:
+    """The study in seconds: one or two epochs everywhere, small inputs and networks."""
+    text = re.sub(r"\n( *)mels: \d+", r"\n\1mels: 32", text).replace("mels: 256}", "mels: 32}")
+    text = re.sub(r"epochs: \d+", "epochs: 1", text).replace("base: 64, multiplier: 1.8", "base: 8, multiplier: 1.0")
+    text = re.sub(r"hop: 500", "hop: 2000", text)
+    text = re.sub(
+        r"search: {trials: \d+, rungs: \[\d+, \d+\], startup: \d+",
+        "search: {trials: 2, rungs: [1, 2], startup: 2",
+        text,
+    )
+    return re.sub(r"retrain: {epochs: 1, seeds: 3, finalists: \d", "retrain: {epochs: 2, seeds: 1, finalists: 1", text)
+
+
+@pytest.mark.parametrize("name", ["sjtu_2024", "scut_2023"])
+def test_a_study_runs_from_end_to_end(name: str, tmp_path: Path, demo_folder: Path) -> None:
+    text = small((STUDIES / f"{name}.yaml").read_text())
+    if name == "sjtu_2024":
+        if not WEIGHTS.is_file():
+            pytest.skip("the tagger's weights are not beside the checkout (../shared/data/weights)")
+        shutil.copy(WEIGHTS, tmp_path)
+        text = re.sub(r"  (train|test)_folds: .*\n", "", text).replace(
+            "base: {choice: [48, 64, 80, 96]}", "base: {choice: [48, 64]}"
+        )
+        text = text.replace("weight_bytes: 128_000", "weight_bytes: 40_000").replace('value: "64"', 'value: "32"')
+    else:
+        text = text.replace("correction_p: 0.92", "correction_p: 0")  # the demo has no moment on two devices
+    file = tmp_path / f"{name}.yaml"
+    file.write_text(text)
+    done = asc_search("run", file, "--data", f"folder:{demo_folder}", "--out", tmp_path / "run", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "run" / "front.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    roles = [row["role"] for row in rows]
+    assert roles == (
+        ["finalist", "reference", "undistilled", "undistilled", "dense"] if name == "sjtu_2024" else ["finalist"]
+    )
+    if name == "sjtu_2024":
+        finalist, twin = rows[0], rows[-1]
+        assert finalist["params"] == twin["params"] and "pruned" in finalist["description"]
