@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from asc_search.report.front_table import NONE, percent
+from asc_search.report.theme import BLUE, GREEN, GREY, ORANGE, RED
 from asc_search.study.records import FinalistRow, TrialPoint, mean_std
 
 Published = tuple[str, int, int]  # (name, params, macs per second)
 
-# Tones that stand out on white and on near-black alike; shape tells the layers apart too.
-BLUE, ORANGE, GREEN, GREY, RED = "#3987e5", "#e8710a", "#1a9e77", "#8b909a", "#d64545"
 ROW_LAYERS = {
     "finalist": ("finalists", "circle", BLUE),
     "reference": ("published designs, same recipe", "diamond", ORANGE),
