@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from optuna import Study
+
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import check_weights
 from asc_search.errors import AscSearchError
@@ -17,7 +19,7 @@ from asc_search.progress import Stage, console, results
 from asc_search.report.front_csv import write_front_csv
 from asc_search.report.front_table import front_table
 from asc_search.report.report import REPORT, write_report
-from asc_search.report.view import load_view
+from asc_search.report.view import view_of
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
 from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url, study_name
@@ -80,7 +82,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         trained = retrain_front(space, run, finalists, material, validation, wishes.parallel)
         rows = measure_front(space, run, trained, training.seen_devices, test)
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
-        write_results(space, run, rows, wishes.storage)
+        write_results(space, run, rows, study)
         return rows
 
 
@@ -130,9 +132,9 @@ def measure_front(
     return rows
 
 
-def write_results(space: Space, run: RunFolder, rows: Sequence[FinalistRow], storage: str | None) -> None:
+def write_results(space: Space, run: RunFolder, rows: Sequence[FinalistRow], study: Study) -> None:
     """Write front.csv, front.json and report.html into the run and print the table of the front."""
     write_json(run.root / "front.json", [one.to_json() for one in rows])
     write_front_csv(rows, run.root / "front.csv")
-    write_report(load_view(run, storage), run.root / REPORT)
+    write_report(view_of(run, study), run.root / REPORT)
     results.print(front_table(rows, space.budget.macs, space.budget.weight_bytes))

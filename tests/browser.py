@@ -60,7 +60,9 @@ class Page:
         params = event.get("params", {})
         match event.get("method"):
             case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning", "assert"):
-                self.complaints.append(" ".join(str(one.get("value", one.get("description"))) for one in params["args"]))
+                self.complaints.append(
+                    " ".join(str(one.get("value", one.get("description"))) for one in params["args"])
+                )
             case "Runtime.exceptionThrown":
                 self.complaints.append(json.dumps(params["exceptionDetails"]))
             case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
@@ -71,7 +73,11 @@ class Page:
     def look(self, width: int, height: int = 900, dark: bool = False, scale: float = 1) -> None:
         """Be a screen of this size, light or dark."""
         self._ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=width < 600
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 600,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", features=[scheme])

@@ -35,10 +35,12 @@ def confusion_section(view: View) -> Section:
     split, metrics = ("test", best.test) if best.test else ("validation", best.validation)
     classes, counts = summed(metrics)
     told = paragraph(
-        f"{best.row.name}, the finalist best on validation, on the {split} split, its {len(metrics)} "
-        f"seed{'' if len(metrics) == 1 else 's'} together: of the clips of a scene (row), the share heard as each (column), in percent."
+        f"{best.row.name}, the finalist best on validation, on the {split} split, {len(metrics)} "
+        f"seed{'' if len(metrics) == 1 else 's'} together: of the clips of a scene (row) the share heard as each (column), "
+        "in percent."
     )
-    plot = Plot("confusion-plot", heatmap(classes, counts), f"Confusion matrix of {best.row.name} on the {split} split")
+    told_plot = f"Confusion matrix of {best.row.name} on the {split} split"
+    plot = Plot("confusion-plot", heatmap(classes, counts), told_plot, square=True)
     return Section("confusion", title, (told, plot, _pairs(classes, counts)))
 
 
@@ -63,13 +65,14 @@ def heatmap(classes: Sequence[str], counts: np.ndarray) -> go.Figure:
     numbered = len(classes) <= MOST_NUMBERED
     fig.add_heatmap(
         x=places, y=places, z=share.round(2).tolist(), hovertext=hover, hovertemplate="%{hovertext}<extra></extra>",
-        colorscale=SHADES, zmin=0, zmax=100, showscale=not numbered, xgap=1, ygap=1, colorbar={"thickness": 10, "ticksuffix": " %"},
+        colorscale=SHADES, zmin=0, zmax=100, showscale=not numbered, xgap=1, ygap=1,
+        colorbar={"thickness": 10, "ticksuffix": " %"},
         text=[[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in share] if numbered else None,
         texttemplate="%{text}" if numbered else None,
     )  # fmt: skip
     # Numbers as places, names as their labels: equal shortened names stay apart.
-    fig.update_xaxes(tickvals=places, ticktext=names, tickangle=-90, showgrid=False)
-    fig.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False, ticksuffix=" ")
+    fig.update_xaxes(tickvals=places, ticktext=names, tickangle=-90, showgrid=False, ticks="")
+    fig.update_yaxes(tickvals=places, ticktext=names, autorange="reversed", showgrid=False, ticks="", ticksuffix=" ")
     return fig
 
 

@@ -24,8 +24,9 @@ def cost_section(view: View) -> Section:
     shape = " x ".join(map(str, candidate.deployed.input))
     told = paragraph(
         f"{best.row.name} on {shape} (channels x mels x frames): {cost.params:,} parameters, "
-        f"{macs_per_second(cost.macs, seconds):,} MACs per second of audio, at most {cost.peak_activation_bytes('fp16'):,} bytes of "
-        f"activations in fp16, receptive field {cost.receptive_field[0]} mel bins x {cost.receptive_field[1]} frames."
+        f"{macs_per_second(cost.macs, seconds):,} MACs per second of audio, at most "
+        f"{cost.peak_activation_bytes('fp16'):,} bytes of activations in fp16, receptive field "
+        f"{cost.receptive_field[0]} mel bins x {cost.receptive_field[1]} frames."
     )
     plot = Plot("cost-plot", _bars(cost), "Share of MACs and parameters by block")
     return Section("cost", title, (told, plot, folded(f"All {len(cost.layers)} operations", _layers(cost.layers))))

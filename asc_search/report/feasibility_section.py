@@ -37,11 +37,11 @@ def feasibility_section(view: View) -> Section:
     fates = [fate(trial) for trial in drawn]
     size = ceil(len(drawn) / MOST_BINS)
     bins = [Counter(fates[start : start + size]) for start in range(0, len(drawn), size)]
-    middles = [start + (min(start + size, len(drawn)) - start + 1) / 2 for start in range(0, len(drawn), size)]
+    widths = [one.total() for one in bins]
+    middles = [index * size + (width + 1) / 2 for index, width in enumerate(widths)]
     fig = base_figure(
         320,
         barmode="stack",
-        bargap=0.12,
         xaxis_title=axis_title("draws"),
         yaxis_title=axis_title("share (%)"),
         **legend_above(),
@@ -50,7 +50,8 @@ def feasibility_section(view: View) -> Section:
     for key, (name, color) in FATES.items():
         if key in fates:
             fig.add_bar(
-                x=middles, y=[100 * one[key] / one.total() for one in bins], name=name, marker={"color": color, "opacity": 0.85},
+                x=middles, width=[0.9 * width for width in widths], y=[100 * one[key] / one.total() for one in bins],
+                name=name, marker={"color": color, "opacity": 0.85},
                 customdata=[one[key] for one in bins], hovertemplate="%{customdata} " + name + " (%{y:.0f} %)<extra></extra>",
             )  # fmt: skip
     counts = Counter(fates)

@@ -125,6 +125,7 @@ def add_rows(fig: go.Figure, rows: Sequence[FinalistRow], budget_bytes: int) -> 
                 # Up and to the left of a point on the front there is no other finalist.
                 textposition="top left",
                 textfont={"size": 13},
+                cliponaxis=False,
                 hovertext=[_row_hover(row, number if numbered else None) for number, row in members],
                 marker={
                     "symbol": symbol,

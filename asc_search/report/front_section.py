@@ -62,7 +62,8 @@ def section_of(
     plot = Plot(
         "front-plot", fig, "Validation accuracy against MACs of all networks", _legend([one.name for one in fig.data])
     )
-    results = [paragraph(SPLIT_NOTE), _table(ordered(rows), budget.macs, budget.weight_bytes)]
+    shown = ordered(rows)
+    results = [paragraph(SPLIT_NOTE), _table(shown, budget.macs, budget.weight_bytes), _descriptions(shown)]
     if not rows:
         results = [missing("No table of results yet: no network has been retrained.")]
     lead = paragraph(_summary(rows, trials, budget.macs, budget.weight_bytes))
@@ -76,8 +77,9 @@ def _legend(names: Sequence[str]) -> str:
         (PUBLISHED_LAYER, "line-ns-open", ROW_LAYERS["reference"][2]),
         *TRIAL_LAYERS.values(),
     ]
+    traces = {name: [index for index, own in enumerate(names) if own == name] for name in names}
     buttons = [
-        f'<button type="button" aria-pressed="true" data-of="front-plot" data-traces="{[i for i, own in enumerate(names) if own == name]}">'
+        f'<button type="button" aria-pressed="true" data-of="front-plot" data-traces="{traces[name]}">'
         f'<span style="color:{color}">{GLYPHS[symbol]}</span> {name}</button>'
         for name, symbol, color in layers
         if name in names
@@ -99,19 +101,9 @@ def _summary(rows: Sequence[FinalistRow], trials: Sequence[TrialPoint], budget_m
 
 def _table(rows: Sequence[FinalistRow], budget_macs: int, budget_bytes: int) -> str:
     accuracies = ("validation acc. %", "test acc. %", "unseen devices, test acc. %")
-    heads = (
-        "name",
-        "params",
-        "MACs/s",
-        "bytes",
-        *accuracies,
-        "test log loss",
-        "seeds",
-        "epochs",
-        "teachers, description",
-    )
+    heads = ("name", "params", "MACs/s", "bytes", *accuracies, "test log loss", "seeds x epochs")
     cells = [_cells(number, row, budget_macs, budget_bytes) for number, row in enumerate(rows, 1)]
-    return table(heads, cells, numeric=range(1, len(heads) - 1))
+    return table(heads, cells, numeric=range(1, len(heads)))
 
 
 def _cells(number: int, row: FinalistRow, budget_macs: int, budget_bytes: int) -> list[str]:
@@ -121,16 +113,26 @@ def _cells(number: int, row: FinalistRow, budget_macs: int, budget_bytes: int) -
         return f'<td class="n{mark}">{value:,}<small>{html.escape(note)}{margin}</small></td>'
 
     log_loss = f"{mean_std(row.test_log_loss)[0]:.3f}" if row.test_log_loss else NONE
-    numbered = f"{number}. " if row.role == "finalist" else ""
     return [
-        f'<td class="name">{numbered}{html.escape(row.name)}<small>{html.escape(row.role)}</small></td>',
+        f'<td class="name">{_numbered(number, row)}<small>{html.escape(row.role)}</small></td>',
         f"{row.params:,}",
         limited(row.macs, budget_macs, ""),
         limited(row.weight_bytes, budget_bytes, f"{row.weight_type}, "),
         *(percent(values, 2).replace("±", " ± ") for values in (row.validation, row.test, row.unseen_test)),
         log_loss,
-        str(len(row.validation)),
-        str(row.epochs),
-        f'<td class="long">{html.escape(", ".join(row.teachers) or "no teacher")}'
-        f"<small>{html.escape(row.description)}</small></td>",
+        f"{len(row.validation)} x {row.epochs}",
     ]
+
+
+def _numbered(number: int, row: FinalistRow) -> str:
+    return f"{f'{number}. ' if row.role == 'finalist' else ''}{html.escape(row.name)}"
+
+
+def _descriptions(rows: Sequence[FinalistRow]) -> str:
+    """What each network is, in words, under the table: too long for a column."""
+    told = [
+        f"<dt>{_numbered(number, row)}</dt><dd>{html.escape(row.description)}"
+        f"{html.escape('; taught by ' + ', '.join(row.teachers)) if row.teachers else ''}</dd>"
+        for number, row in enumerate(rows, 1)
+    ]
+    return f"<dl>{''.join(told)}</dl>"

@@ -21,12 +21,16 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: ``key`` is its id on the page, ``says`` what it shows, for those who cannot see it; caption is HTML."""
+    """A figure: ``key`` is its id on the page, ``says`` what it shows, for those who cannot see it; caption is HTML.
+
+    A ``square`` one does not grow to the width of the page.
+    """
 
     key: str
     figure: go.Figure
     says: str
     caption: str = ""
+    square: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence
 
     head = "".join(f'<th scope="col"{flush.get(index, "")}>{one}</th>' for index, one in enumerate(heads))
     body = "\n".join(f"<tr>{''.join(cell(index, value) for index, value in enumerate(row))}</tr>" for row in rows)
-    told = f"<caption>{text(caption)}</caption>" if caption else ""
-    whole = f"<table>{told}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
-    return f'<div class="scroll" tabindex="0">{whole}</div>'
+    told = f'<p class="caption">{text(caption)}</p>' if caption else ""
+    whole = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    return f'{told}<div class="scroll" tabindex="0">{whole}</div>'
 
 
 def folded(summary: str, content: str) -> str:
@@ -114,8 +118,9 @@ def _plot(plot: Plot) -> str:
     # Plotly writes <, > and / as escapes, so that the JSON cannot end the script it stands in.
     drawn = plot.figure.to_json()
     caption = f"<figcaption>{plot.caption}</figcaption>" if plot.caption else ""
+    kind = ' class="square"' if plot.square else ""
     return (
-        f'<figure><div class="plot" id="{plot.key}" role="img" aria-label="{text(plot.says)}" '
+        f'<figure{kind}><div class="plot" id="{plot.key}" role="img" aria-label="{text(plot.says)}" '
         f'style="min-height:{plot.figure.layout.height or 0}px"></div>'
         f'<script type="application/json" data-plot="{plot.key}">{drawn}</script>{caption}</figure>'
     )

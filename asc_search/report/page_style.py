@@ -52,15 +52,21 @@ a { color: var(--blue); }
 .facts meter::-webkit-meter-optimum-value { background: var(--blue); border-radius: 1rem; }
 .facts meter::-moz-meter-bar { background: var(--blue); }
 figure { margin: 1.1rem 0 1.4rem; }
-figcaption, caption { color: var(--soft); font-size: .875rem; max-width: 75ch; text-align: left; }
+figure.square { max-width: 46rem; }
+dl { margin: .75rem 0; font-size: .875rem; line-height: 1.5; }
+dt { font-weight: 600; margin-top: .6rem; overflow-wrap: anywhere; }
+dd { margin: 0; color: var(--soft); max-width: 85ch; overflow-wrap: anywhere; }
+figcaption, .caption { color: var(--soft); font-size: .875rem; max-width: 75ch; text-align: left; }
 figcaption { margin-top: .35rem; }
-caption { padding-bottom: .45rem; }
+.caption { margin: 1.25rem 0 0; }
+.caption + .scroll { margin-top: .35rem; }
 .scroll { overflow-x: auto; margin: .75rem 0 1.25rem; }
 .scroll:focus-visible { outline: 2px solid var(--blue); outline-offset: 3px; }
 table { border-collapse: collapse; min-width: 100%; font-size: .875rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 th, td { padding: .42rem .65rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; font-size: .8125rem; }
-th:first-child, td:first-child { padding-left: 0; }
+th:first-child, td:first-child { padding-left: 0; position: sticky; left: 0; z-index: 1; background: var(--ground); }
+td:first-child { min-width: 6.5rem; }
 .n { text-align: right; }
 td.n { white-space: nowrap; }
 td.name { min-width: 8.5rem; max-width: 17rem; overflow-wrap: anywhere; font-weight: 600; }
@@ -82,15 +88,20 @@ pre { overflow-x: auto; padding: .85rem 1rem; background: var(--card); border: 1
 .legend span { display: inline-block; width: 1.2em; text-align: center; }
 .main-svg .xtick text, .main-svg [class*=ytick] text, .main-svg [class*=xtick] text, .main-svg [class*=title],
 .main-svg .legendtext, .main-svg .annotation-text { fill: var(--soft) !important; }
-.textpoint text, .bartext, .heatmap-label { fill: var(--ink) !important; }
+.textpoint text, .bartext, .heatmap-label text { fill: var(--ink) !important; }
 .gridlayer path { stroke: var(--line) !important; }
 .scatterlayer .point[style*="rgb(255, 255, 255)"] { stroke: var(--ground) !important; }
 .hoverlayer .hovertext path { fill: var(--card) !important; stroke: var(--soft) !important; }
 .hoverlayer .hovertext text { fill: var(--ink) !important; }
+.plot .modebar-container { opacity: 0; transition: opacity .15s; }
+.plot:hover .modebar-container, .plot:focus-within .modebar-container { opacity: 1; }
+@media (hover: none) { .plot .modebar-container { display: none; } }
 @media (max-width: 40rem) {
   body { font-size: 15px; }
   section { margin-top: 2.25rem; }
-  .modebar-container { display: none; }
+  .facts { grid-template-columns: 1fr 1fr; }
+  .facts div:last-child:nth-child(odd) { grid-column: 1 / -1; }
+  td.name { min-width: 7rem; max-width: 9.5rem; }
 }
 @media print { nav, .modebar-container { display: none; } section { break-inside: avoid; } }
 """
@@ -111,5 +122,5 @@ for (const button of document.querySelectorAll("[data-traces]")) {
     Plotly.restyle(button.dataset.of, { visible: shown }, JSON.parse(button.dataset.traces));
   });
 }
-if (matchMedia("(max-width: 80rem)").matches) document.querySelector("nav details").open = false;
+if (matchMedia("(max-width: 79.99rem)").matches) document.querySelector("nav details").open = false;
 """

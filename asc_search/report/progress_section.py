@@ -49,6 +49,8 @@ def progress_section(view: View) -> Section:
             "showgrid": False,
             "zeroline": False,
             "automargin": True,
+            "tickmode": "auto",
+            "nticks": 6,
         },
         **legend_above(),
     )

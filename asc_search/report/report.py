@@ -65,8 +65,8 @@ def _head(view: View) -> str:
     source = (view.run.identity or {}).get("source", view.space.data.source)
     made = " (synthetic scenes: these figures say nothing about real rooms)" if source == "demo" else ""
     told = paragraph(
-        f"A search for acoustic scene classifiers within {budget.macs:,} MACs per second of audio and {budget.weight_bytes:,} bytes "
-        f"of weights, on {source}{made}."
+        f"A search for acoustic scene classifiers within {budget.macs:,} MACs per second of audio and "
+        f"{budget.weight_bytes:,} bytes of weights, on {source}{made}."
     )
     partial = "" if view.complete else paragraph("This report is partial: it shows what there is so far.")
     return f'<span class="{kind}">{text(state(view))}</span>{told}{partial}<div class="facts">{"".join(_facts(view))}</div>'

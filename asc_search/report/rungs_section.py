@@ -17,6 +17,7 @@ from asc_search.space.candidate import Candidate
 
 LEAST_FOR_RANKS = 3  # of fewer networks an order says nothing
 MOST_LISTED = 300
+SYMBOLS = ("circle", "diamond", "square")
 Series = tuple[str, dict[int, float]]  # what was measured, and accuracy by trial
 
 
@@ -134,7 +135,7 @@ def series(view: View) -> list[Series]:
     retrained = {
         one.row.trial: one.accuracy for one in view.networks if one.row.role == "finalist" and one.row.trial is not None
     }
-    return [*found, (f"retrained, {view.space.retrain.epochs} epochs", retrained)]
+    return [*found, ("retrained", retrained)]
 
 
 def correlation_section(view: View) -> Section:
@@ -146,19 +147,22 @@ def correlation_section(view: View) -> Section:
         yaxis_title=axis_title("accuracy later (%)"),
         **legend_above(),
     )
-    for (first, early), (second, late) in combinations(series(view), 2):
+    ordered = series(view)
+    for (i, (first, early)), (j, (second, late)) in combinations(enumerate(ordered), 2):
         both = sorted(early.keys() & late.keys())
         if len(both) < LEAST_FOR_RANKS:
             continue
         x, y = [early[one] for one in both], [late[one] for one in both]
         tau, rho = (("-" if isnan(value) else f"{value:.2f}") for value in (kendall(x, y), spearman(x, y)))
-        rows.append([text(f"{first} \u2192 {second}"), str(len(both)), tau, rho])
-        color = CYCLE[(len(rows) - 1) % len(CYCLE)]
-        fig.add_scatter(
-            x=[100 * value for value in x], y=[100 * value for value in y], name=f"{first} \u2192 {second}", mode="markers",
-            hovertext=[f"trial {one}" for one in both], hovertemplate="%{hovertext}: %{x:.1f} \u2192 %{y:.1f} %<extra></extra>",
-            marker={"size": 9, "color": color, "opacity": 0.85, "symbol": ("circle", "diamond", "square")[(len(rows) - 1) % 3]},
-        )  # fmt: skip
+        name = f"{first} \u2192 {second}"
+        rows.append([text(name), str(len(both)), tau, rho])
+        if j == i + 1:
+            fig.add_scatter(
+                x=[100 * value for value in x], y=[100 * value for value in y], name=name, mode="markers",
+                hovertext=[f"trial {one}" for one in both],
+                hovertemplate="%{hovertext}: %{x:.1f} \u2192 %{y:.1f} %<extra></extra>",
+                marker={"size": 9, "color": CYCLE[i % len(CYCLE)], "opacity": 0.85, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+            )  # fmt: skip
     if not rows:
         why = f"No figure yet: no two rungs share {LEAST_FOR_RANKS} candidates."
         return Section("ranks", title, (missing(why),))
@@ -166,7 +170,6 @@ def correlation_section(view: View) -> Section:
         "Rank correlation of validation accuracies of the same candidates: 1 where the earlier order is the later one, 0 where "
         "it says nothing. Only those that went on are in both, which makes it smaller than among all."
     )
-    measured = table(("", "candidates", "Kendall \u03c4", "Spearman \u03c1"), rows, numeric=(1, 2, 3))
-    return Section(
-        "ranks", title, (lead, measured, Plot("ranks-plot", fig, "Accuracy at a later rung against an earlier one"))
-    )
+    measured = table(("from \u2192 to", "candidates", "Kendall \u03c4", "Spearman \u03c1"), rows, numeric=(1, 2, 3))
+    plots = [Plot("ranks-plot", fig, "Accuracy at a later rung against an earlier one")] if fig.data else []
+    return Section("ranks", title, (lead, measured, *plots))

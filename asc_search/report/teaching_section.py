@@ -78,7 +78,7 @@ def _strips(groups: Sequence[Group]) -> go.Figure:
     """A row of points for each group that has any, its mean as a stroke."""
     shown = [group for group in groups if group[1]][::-1]
     labels = [f"{text(name)} ({len(members)})" for name, members in shown]
-    fig = base_figure(70 + 34 * len(shown), xaxis_title=axis_title("validation accuracy at the first rung (%)"))
+    fig = base_figure(70 + 34 * len(shown), xaxis_title=axis_title("accuracy at the first rung (%)"))
     fig.update_yaxes(
         tickvals=list(range(len(shown))),
         ticktext=labels,
@@ -91,7 +91,8 @@ def _strips(groups: Sequence[Group]) -> go.Figure:
         height = [row - 0.18 + 0.36 * (number * 0.6180339887 % 1.0) for number, _ in members]
         color = GREY if name.startswith("without") else BLUE
         fig.add_scatter(
-            x=[accuracy for _, accuracy in members], y=height, mode="markers", marker={"size": 7, "color": color, "opacity": 0.75},
+            x=[accuracy for _, accuracy in members], y=height, mode="markers",
+            marker={"size": 7, "color": color, "opacity": 0.75},
             hovertext=[f"trial {number}: {accuracy:.1f} %" for number, accuracy in members],
             hovertemplate="%{hovertext}<extra></extra>",
         )  # fmt: skip
@@ -136,11 +137,12 @@ def _table(
             ]
         )
     heads = (
-        "teacher", "own accuracy %", "log loss", "calibration error %", "candidates", "their mean %", "against without", "importance %",
+        "teacher", "own accuracy %", "log loss", "calibration error %", "candidates", "their mean %", "against without",
+        "importance %",
     )  # fmt: skip
     told = (
-        "Own accuracy, log loss and expected calibration error (15 bins) on the validation clips; importance by PED-ANOVA over "
-        "the bits of the subset, of all parameters together."
+        "Own accuracy, log loss and expected calibration error (15 bins) on the validation clips; importance of the subset's "
+        "bits among all parameters by PED-ANOVA."
     )
     return table(heads, rows, numeric=range(1, 8), caption=told)
 

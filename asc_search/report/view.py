@@ -93,8 +93,12 @@ def load_view(run: RunFolder, storage: str | None = None) -> View:
         RunFolderError: the database cannot be opened or is not said.
         SpaceError: the run's copy of its space is damaged.
     """
+    return view_of(run, load_study(run, storage))
+
+
+def view_of(run: RunFolder, study: optuna.Study | None) -> View:
+    """The run as it is now, with its ``study``; None where the search has not begun."""
     space = reopened_space(run)
-    study = load_study(run, storage)
     trials = () if study is None else tuple(study.get_trials(deepcopy=False))
     listed = tuple(read_json(run.root / "front.json") or ())
     networks = tuple(_networks(run, space, trials, listed))

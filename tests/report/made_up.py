@@ -91,7 +91,9 @@ def made_up_run(
 
     def train(candidate, material, validation, folder, rungs, seed, goes_on, on_epoch):  # type: ignore[no-untyped-def]
         size = sum(layer.out for layer in candidate.deployed.layers)
-        taught = 0.06 * ("tagger_like" in candidate.distillation.teachers) + 0.02 * ("wide_cp" in candidate.distillation.teachers)
+        taught = 0.06 * ("tagger_like" in candidate.distillation.teachers) + 0.02 * (
+            "wide_cp" in candidate.distillation.teachers
+        )
         limit = min(0.75, 0.3 + size / 1500 + taught + 20 * candidate.training.lr)
         results = []
         for rung, epochs in enumerate(rungs):
@@ -121,7 +123,11 @@ def _teach(run: RunFolder, space: Space, classes: tuple[str, ...], devices: tupl
         logits[np.arange(500), labels] += 2 + index
         path = run.root / "logits" / f"{name}-00000000000{index}.logits.npy"
         np.save(path, logits)
-        note = {"teacher": name, "bytes": [], "validation": metrics_of(0.6 + 0.1 * index, classes, devices, index).to_json()}
+        note = {
+            "teacher": name,
+            "bytes": [],
+            "validation": metrics_of(0.6 + 0.1 * index, classes, devices, index).to_json(),
+        }
         write_json(path.with_name(path.name.replace(".logits.npy", ".json")), note)
 
 

@@ -6,9 +6,9 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from asc_search.report.front_plot import write_front_html
 
 from asc_search.report.front_layers import non_dominated
-from asc_search.report.front_plot import write_front_html
 from asc_search.study.records import TrialPoint
 
 PUBLISHED = [("sscp-mobile", 62_564, 29_654_916), ("dcase2024-baseline", 61_148, 29_419_156)]
