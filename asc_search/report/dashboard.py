@@ -34,6 +34,7 @@ from asc_search.report.view import View, view_of
 from asc_search.study.run_folder import RunFolder
 
 REFRESH_S = 30.0
+CARD_HEIGHT = 440  # px
 MOST_REFUSED = 300  # refused trials in a figure; the newest
 SHOWN = (front_section, progress_section, rungs_section, feasibility_section, teaching_section)
 WRAPPED = {
@@ -128,14 +129,11 @@ def figures(view: View) -> dict[str, str]:
 
 
 def _titled(figure: go.Figure, title: str) -> go.Figure:
+    """The figure with its title, as high as the dashboard's cards are."""
     top = (figure.layout.margin.t or 0) + 44
-    figure.update_layout(
-        title={"text": title, "x": 0.02, "y": 0.98, "yanchor": "top"}, margin={"t": top}, showlegend=True
+    return figure.update_layout(
+        title={"text": title, "x": 0.02, "y": 0.98, "yanchor": "top"}, margin={"t": top}, height=CARD_HEIGHT
     )
-    figure.update_layout(
-        height=(figure.layout.height or 400) + 44, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
-    )
-    return figure
 
 
 def check_installed() -> None:

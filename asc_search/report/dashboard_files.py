@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
@@ -27,7 +28,7 @@ MOST_CURVES = 100
 
 @dataclass
 class RunFiles:
-    """An artifact store for optuna-dashboard over the run folder; reads only, knows what it has offered."""
+    """An artifact store for optuna-dashboard over the run folder: what it has offered of it, and what people upload."""
 
     run: RunFolder
     _offered: dict[str, tuple[dict[str, Any], Callable[[], BinaryIO]]] = field(default_factory=dict)
@@ -61,16 +62,25 @@ class RunFiles:
         return self._offered[artifact_id][0] if artifact_id in self._offered else None
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
+        if artifact_id not in self._offered:
+            return self._uploads().open_reader(artifact_id)
         try:
             return self._offered[artifact_id][1]()
-        except (KeyError, OSError) as error:
+        except OSError as error:
             raise ArtifactNotFound(artifact_id) from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        raise PermissionError("this dashboard shows the files of the run folder; put yours there")
+        """Keep what a person uploads."""
+        self._uploads().write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
-        raise ArtifactNotFound("files of the run folder are not removed from here")
+        """Remove an upload; the run's own files are not removed from here."""
+        self._uploads().remove(artifact_id)
+
+    def _uploads(self) -> FileSystemArtifactStore:
+        folder = self.run.root / "uploads"
+        folder.mkdir(exist_ok=True)
+        return FileSystemArtifactStore(folder)
 
     def _offer(self, name: str, kind: str, opened: Callable[..., BinaryIO], *arguments: Any) -> dict[str, Any]:
         # The dashboard's address of an artefact takes hexadecimal names only.

@@ -41,7 +41,7 @@ distillation:
     tagger_like: {kind: network, family: mn, base: 16, multiplier: 1.5, expansion: 2, epochs: 2, lr: 0.005}
 training: {batch: 16, lr: {float: [0.001, 0.01], log: true}, freq_mask: {choice: [0, 16, 32]}}
 budget: {macs: 15_000_000}
-search: {trials: TRIALS, rungs: [3, 9, 27], startup: 8, enqueue: []}
+search: {trials: TRIALS, rungs: [3, 9, 27], startup: 100, enqueue: []}
 retrain: {epochs: 40, seeds: 2, finalists: 4, references: [dcase2024-baseline]}
 """
 SCENES = (
