@@ -14,6 +14,7 @@ import typer
 from asc_search import __version__
 from asc_search.cli_bench import bench_app, use_threads
 from asc_search.cli_export import export
+from asc_search.cli_report import dashboard, report
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
 
@@ -33,6 +34,8 @@ app.add_typer(space_app, name="space")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.command()(export)
+app.command()(report)
+app.command()(dashboard)
 
 
 def _version(wanted: bool) -> None:
@@ -93,15 +96,14 @@ def run(
 
 
 def _say_what_next(folder: RunFolder, storage: str | None) -> None:
-    from asc_search.study.create import shown_url, sqlite_url
+    from asc_search.study.create import shown_url
 
-    lines = (
-        "Look further:",
-        f"  {folder.root / 'front.html'} (open in a browser), {folder.root / 'front.csv'}",
-        f"  optuna-dashboard {shown_url(storage or sqlite_url(folder.database))}",
-        f"  asc-search export {folder.root} --profile dcase2024 --label Lastname_INST_task1_1 --out submission.zip",
-    )
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    elsewhere = f" --storage {shown_url(storage)}" if storage else ""
+    told = f"""Look further:
+  {folder.root / "report.html"} (open in a browser), {folder.root / "front.csv"}
+  asc-search dashboard {folder.root}{elsewhere}
+  asc-search export {folder.root} --profile dcase2024 --label Lastname_INST_task1_1 --out submission.zip"""
+    console.print(told, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -7,32 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from optuna import Study
+
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import check_weights
 from asc_search.errors import AscSearchError
 from asc_search.files import write_atomically, write_json
-from asc_search.nets.network import price
-from asc_search.nets.systems import SYSTEMS, WINDOW_SECONDS
-from asc_search.oracle.budget import judge
 from asc_search.oracle.feasibility import estimate
 from asc_search.oracle.space_check import refuse_hopeless
 from asc_search.progress import Stage, console, results
 from asc_search.report.front_csv import write_front_csv
-from asc_search.report.front_plot import write_front_html
 from asc_search.report.front_table import front_table
+from asc_search.report.report import REPORT, write_report
+from asc_search.report.view import view_of
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
-from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url
+from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url, study_name
 from asc_search.study.dataset import open_data
-from asc_search.study.front import finalist_trials, trial_points
-from asc_search.study.records import FinalistRow, TrialPoint
+from asc_search.study.front import finalist_trials
+from asc_search.study.records import FinalistRow
 from asc_search.study.retrain import Finalist, Trained, dense, measure_on_test, reference, retrain_all, row, undistilled
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
 from asc_search.train.candidate import Material
-
-STUDY = "search"
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         with Stage("teachers", len(names)) as stage:
             material = teach_all(space, run, names, training, validation, stage)
         storage = open_storage(wishes.storage or sqlite_url(run.database))
-        study = open_study(storage, _study_name(run, wishes), space, len(clips.classes))
+        study = open_study(storage, study_name(run, bool(wishes.storage)), space, len(clips.classes))
         search(study, Setting(space, run, material, validation))
         finalists = [
             Finalist(
@@ -84,13 +82,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         trained = retrain_front(space, run, finalists, material, validation, wishes.parallel)
         rows = measure_front(space, run, trained, training.seen_devices, test)
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
-        write_report(space, run, rows, trial_points(study))
+        write_results(space, run, rows, study)
         return rows
-
-
-def _study_name(run: RunFolder, wishes: Wishes) -> str:
-    """The study's name: short in the run's own database; in a shared one with the run's id, so that no two runs meet."""
-    return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if wishes.storage else STUDY
 
 
 def retrain_front(
@@ -141,16 +134,9 @@ def measure_front(
     return rows
 
 
-def write_report(space: Space, run: RunFolder, rows: Sequence[FinalistRow], trials: Sequence[TrialPoint]) -> None:
-    """Write front.csv, front.json and front.html into the run and print the table of the front."""
-    budget = space.budget
+def write_results(space: Space, run: RunFolder, rows: Sequence[FinalistRow], study: Study) -> None:
+    """Write front.csv, front.json and report.html into the run and print the table of the front."""
     write_json(run.root / "front.json", [one.to_json() for one in rows])
     write_front_csv(rows, run.root / "front.csv")
-    published = []
-    for name, design in SYSTEMS.items():
-        cost = price(design())
-        if judge(cost, "fp16", WINDOW_SECONDS.get(name, 1.0), budget).fits:
-            published.append((name, cost.params, cost.macs))
-    title = f"{run.root.resolve().name}: accuracy against MACs"
-    write_front_html(rows, trials, published, budget.macs, budget.weight_bytes, title, run.root / "front.html")
-    results.print(front_table(rows, budget.macs, budget.weight_bytes))
+    write_report(view_of(run, study), run.root / REPORT)
+    results.print(front_table(rows, space.budget.macs, space.budget.weight_bytes))

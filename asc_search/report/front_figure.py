@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from asc_search.report.front_layers import BLUE, GREY, RED, Published, add_published, add_rows, add_trials
+from asc_search.report.front_layers import Published, add_published, add_rows, add_trials
 from asc_search.report.front_table import ordered
+from asc_search.report.theme import RED, axis_title, base_figure
 from asc_search.study.records import FinalistRow, TrialPoint, mean_std
 
 STRIP, STRIP_GAP, TICK_ROW, MAIN = 54, 16, 16, 440  # heights in px
@@ -31,32 +32,22 @@ def figure(
     panels = MAIN + STRIP + STRIP_GAP + (ticks + STRIP_GAP if ticks else 0)
     strip_top, main_bottom = STRIP / panels, (STRIP + STRIP_GAP) / panels
     main_top = main_bottom + MAIN / panels
-    fig = go.Figure()
+    fig = base_figure(panels + MARGIN_TOP + MARGIN_BOTTOM)
     add_trials(fig, trials, budget_bytes)
     add_rows(fig, shown, budget_bytes)
     add_published(fig, published, limit)
     _add_budget(fig, budget_macs, limit, (main_bottom + main_top) / 2)
     _note_trials_beyond(fig, trials, limit, (strip_top + main_bottom) / 2)
     fig.update_layout(
-        height=panels + MARGIN_TOP + MARGIN_BOTTOM,
-        margin={"l": 78, "r": 14, "t": MARGIN_TOP, "b": MARGIN_BOTTOM},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12},
-        hovermode="closest",
-        hoverlabel={"align": "left"},
-        showlegend=False,
-        # A dragging finger must scroll the page; zooming is a button.
-        dragmode=False,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
+        margin={"l": 62, "r": 14, "t": MARGIN_TOP, "b": MARGIN_BOTTOM},
         xaxis={
-            "title": {"text": "million MACs per second of audio", "standoff": 6},
+            "title": axis_title("million MACs per second of audio"),
             "range": [0, limit],
             "anchor": "y2",
             "zeroline": False,
         },
         yaxis={
-            "title": {"text": "validation accuracy (%)", "standoff": 6},
+            "title": axis_title("validation accuracy (%)"),
             "domain": [main_bottom, min(1.0, main_top)],
             "range": _accuracy_range(shown, trials),
             "zeroline": False,

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from asc_search.report.front_table import NONE, percent
+from asc_search.report.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from asc_search.study.records import FinalistRow, TrialPoint, mean_std
 
 Published = tuple[str, int, int]  # (name, params, macs per second)
 
-# Tones that stand out on white and on near-black alike; shape tells the layers apart too.
-BLUE, ORANGE, GREEN, PURPLE, GREY, RED = "#3987e5", "#e8710a", "#1a9e77", "#9467bd", "#8b909a", "#d64545"
 ROW_LAYERS = {
     "finalist": ("finalists", "circle", BLUE),
     "reference": ("published designs, same recipe", "diamond", ORANGE),
@@ -127,6 +126,7 @@ def add_rows(fig: go.Figure, rows: Sequence[FinalistRow], budget_bytes: int) -> 
                 # Up and to the left of a point on the front there is no other finalist.
                 textposition="top left",
                 textfont={"size": 13},
+                cliponaxis=False,
                 hovertext=[_row_hover(row, number if numbered else None) for number, row in members],
                 marker={
                     "symbol": symbol,

@@ -17,6 +17,7 @@ from asc_search.oracle.budget import assess
 from asc_search.progress import console
 from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
+from asc_search.study.run_folder import RunFolder
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -57,6 +58,11 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def sqlite_url(path: Path) -> str:
     """URL of a SQLite file."""
     return f"sqlite:///{path.resolve()}"
+
+
+def study_name(run: RunFolder, shared: bool) -> str:
+    """The name of a run's study: short in its own database; in a ``shared`` one with the run's id, so that no two meet."""
+    return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if shared else "search"
 
 
 def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, classes: int) -> optuna.Study:

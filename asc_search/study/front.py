@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -11,10 +13,10 @@ from asc_search.study.records import TrialPoint
 from asc_search.study.search import as_point, rank
 
 
-def trial_points(study: optuna.Study) -> list[TrialPoint]:
-    """Every ended trial of the study, rejected ones too."""
+def trial_points(trials: Iterable[FrozenTrial]) -> list[TrialPoint]:
+    """Every ended one of ``trials``, rejected ones too."""
     points = []
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         if not trial.state.is_finished() or "digest" not in trial.user_attrs:
             continue
         attrs, rungs = trial.user_attrs, trial.user_attrs.get("rungs", [])

@@ -20,6 +20,8 @@ from asc_search.train.metrics import Metrics, evaluate
 from asc_search.train.model_file import Model
 from asc_search.train.predict import predict_clips
 
+METRICS = "metrics-{}.json"  # all metrics at a rung, for those who look; the search itself reads the Result alone
+
 
 @dataclass(frozen=True)
 class Result:
@@ -107,6 +109,7 @@ def train_trial(
             model = Model(candidate, material.training.classes, state.network, state.standardise)
             metrics = measure(model, material.folder, validation, ())
             results.append(Result(epochs, metrics.accuracy, metrics.log_loss))
+            write_json(folder / METRICS.format(rung), metrics.to_json())
             write_json(note, results[-1].to_json())
         if rung + 1 < len(rungs) and not goes_on(rung, results[-1]):
             break

@@ -52,9 +52,14 @@ def as_point(space: Space, accuracy: float, cost: Mapping[str, int]) -> Point:
     return (1 - accuracy, *(cost[name] / limits[name] for name in space.objectives if name != "accuracy"))
 
 
+def reference_point(space: Space) -> Point:
+    """The corner hypervolumes of points from ``as_point`` are measured from."""
+    return (1.0,) + (COST_REFERENCE,) * (len(space.objectives) - 1)
+
+
 def rank(space: Space, points: Sequence[Point]) -> list[int]:
     """Indices of ``points`` (from ``as_point``) from best to worst."""
-    return ranking(points, (1.0,) + (COST_REFERENCE,) * (len(space.objectives) - 1))
+    return ranking(points, reference_point(space))
 
 
 def search(study: optuna.Study, setting: Setting) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from report.made_up import made_up_run
 
 from asc_search.study.records import FinalistRow, TrialPoint
+from asc_search.study.run_folder import RunFolder
 
 
 def make_row(name: str, role: str, macs: int, validation: tuple[float, ...], **changes: object) -> FinalistRow:
@@ -52,3 +54,9 @@ def trials() -> list[TrialPoint]:
         TrialPoint(4, "failed", 30_000, 10_000_000, 60_000, None, 0, "loss is not finite"),
         TrialPoint(5, "failed", 30_000, 11_000_000, 60_000, 0.1, 3, "loss is not finite"),
     ]
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run at its end: 14 trainings, 4 finalists and a reference. Read only."""
+    return made_up_run(tmp_path_factory.mktemp("runs") / "finished", trials=14)

@@ -69,7 +69,7 @@ def test_the_budget_of_trainings_is_met_whatever_is_rejected(trained: list[Candi
     states = [trial.state.name for trial in study.trials]
     assert states.count("COMPLETE") == 12 and set(states) <= {"COMPLETE", "PRUNED"}
     assert len(trained) <= 12
-    points = trial_points(study)
+    points = trial_points(study.trials)
     assert {point.state for point in points} <= {"rejected", "stopped", "finished"}
     assert all((point.accuracy is None) == (point.state == "rejected") for point in points)
 

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 import pytest
 
 from asc_search.report.front_layers import non_dominated
-from asc_search.report.front_plot import write_front_html
+from asc_search.report.front_section import section_of
+from asc_search.report.page import write_page
+from asc_search.space.space import Budget
 from asc_search.study.records import TrialPoint
 
 PUBLISHED = [("sscp-mobile", 62_564, 29_654_916), ("dcase2024-baseline", 61_148, 29_419_156)]
@@ -33,18 +35,17 @@ class Page(HTMLParser):
             self.words.append(data)
 
     def figure(self):
-        decoder = json.JSONDecoder()
-        at = self.source.index("[", self.source.rindex("Plotly.newPlot("))
-        data, end = decoder.raw_decode(self.source, at)
-        layout, _ = decoder.raw_decode(self.source, self.source.index("{", end))
-        return data, layout
+        drawn = self.source.split('data-plot="front-plot">')[1].split("</script>")[0]
+        fig = json.loads(drawn)
+        return fig["data"], fig["layout"]
 
 
 @pytest.fixture
 def write(tmp_path):
     def written(rows, trials, published=PUBLISHED, title="A search") -> Page:
-        write_front_html(rows, trials, published, 30_000_000, 128_000, title, tmp_path / "front.html")
-        return Page(tmp_path / "front.html")
+        section = section_of(rows, trials, published, Budget(30_000_000, 128_000))
+        write_page(tmp_path / "report.html", title, "", [section])
+        return Page(tmp_path / "report.html")
 
     return written
 
@@ -155,7 +156,7 @@ def test_hostile_text_stays_text(write, row, trials):
 
 def test_page_loads_nothing(write, rows, trials):
     page = write(rows, trials)
-    assert not [attrs for _, attrs in page.tags if "src" in attrs or "href" in attrs]
+    assert not [attrs for _, attrs in page.tags if "src" in attrs or not attrs.get("href", "#").startswith("#")]
     assert 'src="http' not in page.source
     policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
@@ -167,7 +168,7 @@ def test_page_states_what_was_selected_on_which_split(write, rows, trials):
     assert "selected, and are ordered here, by accuracy on the validation split alone" in text
     assert "3 finalists from 6 trials (1 finished, 1 stopped early, 2 rejected by cost, 2 failed)" in text
     assert "59.00 ± 1.00" in text
-    table = text[text.index("teachers, description") :]
+    table = text[text.index("seeds x epochs") :]
     assert table.index("large") < table.index("small") < table.index("beaten") < table.index("twin")
 
 
