@@ -20,7 +20,6 @@ from asc_search.deploy.model_card import model_card
 from asc_search.deploy.models import (
     WAVEFORM,
     Measured,
-    calibration_features,
     latencies,
     refuse_other_networks,
     torch_run,

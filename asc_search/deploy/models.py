@@ -15,17 +15,13 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.data.clips import Clips
 from asc_search.deploy import artefact as names
 from asc_search.deploy.check import Parity, Reference, float_problems, int8_problems
 from asc_search.deploy.session import Run, latency_ms, open_session
 from asc_search.errors import ExportError
 from asc_search.progress import bar
-from asc_search.train.features import frontend_windows
 from asc_search.train.model_file import Model, load_model
 
-CALIBRATION_CLIPS = CALIBRATION_WINDOWS = 256
 WAVEFORM = {names.MODEL: names.WAVEFORM_MODEL, names.INT8: names.WAVEFORM_INT8}
 QUANTISED = (names.INT8, names.WAVEFORM_INT8)
 
@@ -51,19 +47,6 @@ def torch_run(module: nn.Module) -> Run:
             return module(torch.from_numpy(x)).numpy()
 
     return run
-
-
-def calibration_features(folder: Path, training: Clips, frontend: FrontEnd) -> np.ndarray:
-    """Up to ``CALIBRATION_WINDOWS`` audible windows (windows, *frontend.shape), spread evenly over the training clips."""
-    some = training.take(_spread(len(training), CALIBRATION_CLIPS).tolist())
-    windows = frontend_windows(folder, some, frontend)
-    audible = np.flatnonzero(windows.audible)
-    return windows.values[audible[_spread(len(audible), CALIBRATION_WINDOWS)]]
-
-
-def _spread(count: int, most: int) -> np.ndarray:
-    """At most ``most`` of the numbers below ``count``, evenly apart."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def write_onnx(

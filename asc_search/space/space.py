@@ -15,6 +15,7 @@ from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
+from asc_search.space.weight_type import Int8
 
 Condition = tuple[tuple[str, tuple[Scalar | None, ...]], ...]
 
@@ -152,13 +153,15 @@ class Search:
 
 @dataclass(frozen=True)
 class Retrain:
-    """Full training of at most ``finalists`` networks and the ``references``, ``seeds`` times ``epochs`` each."""
+    """Full training of at most ``finalists`` networks and the ``references``, ``seeds`` times ``epochs`` each; ``int8``
+    says how those of that weight type are quantised."""
 
     epochs: int
     seeds: int
     finalists: int
     undistilled: bool
     references: tuple[str, ...]
+    int8: Int8 = field(default_factory=Int8)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from torch import nn
+
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError
 from asc_search.nets.spec import NetSpec
@@ -112,8 +114,11 @@ def train_candidate(
     until: int | None = None,
     before_epoch: Callable[[TrainState], None] = lambda state: None,
     after_epoch: Callable[[TrainState], None] = lambda state: None,
+    network: nn.Module | None = None,
 ) -> TrainState:
     """Train ``candidate`` to epoch ``until`` (default all) of a schedule over ``epochs``, resuming from ``checkpoint``.
+
+    ``network`` is trained on instead of a fresh one, if given.
 
     Raises:
         DivergedError: the loss is not finite or has exploded.
@@ -122,7 +127,7 @@ def train_candidate(
     predicted = 0 if course.targets is None else course.targets.predicted
     steps = batch_count(course.inputs.windows, candidate.training)
     recipe = Recipe(candidate.training, epochs, steps, predicted, material.peers_of(candidate))
-    state = restore(checkpoint, recipe) or start(candidate.network, recipe, seed)
+    state = restore(checkpoint, recipe, network) or start(candidate.network, recipe, seed, network)
     state.standardise = course.inputs.standardise
     return fit(
         state,
