@@ -123,7 +123,8 @@ def export(
     report: Annotated[Path | None, typer.Option(help="Technical report (pdf) to include.")] = None,
     practice: Annotated[bool, typer.Option(help="Rehearse: any number of clips, own splits. Not for upload.")] = False,
     format_: Annotated[
-        str | None, typer.Option("--format", help="onnx or torch: a folder to deploy instead of a submission.")
+        str | None,
+        typer.Option("--format", help="onnx, executorch or torch: a folder to deploy instead of a submission."),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="With --format onnx: int8 models, too.")] = True,
     int8_tolerance: Annotated[

@@ -12,11 +12,12 @@ import torch
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.bench.bars import at_least, at_most, report
+from asc_search.compress.calibration import calibration_features
 from asc_search.data.clips import Clips
 from asc_search.data.demo import DemoSize
 from asc_search.data.source import open_source
 from asc_search.deploy.check import AGREEMENT, open_test
-from asc_search.deploy.models import calibration_features, torch_run
+from asc_search.deploy.models import torch_run
 from asc_search.deploy.session import extra, latency_ms, open_session
 from asc_search.nets.network import Network
 from asc_search.nets.systems import system
