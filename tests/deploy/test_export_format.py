@@ -85,7 +85,7 @@ def test_calibration_hears_training_clips_alone(finished: Path) -> None:
     features = calibration_features(finished, training, frontend)
     known = frontend_windows(finished, training, frontend).values
     rows = {row.tobytes() for row in known}
-    assert len(features) == min(len(training), models.CALIBRATION_WINDOWS)
+    assert len(features) == min(len(training), CALIBRATION_WINDOWS)
     assert all(row.tobytes() in rows for row in features)
     others = frontend_windows(finished, opened.clips.split("test"), frontend).values
     assert not any(row.tobytes() in {other.tobytes() for other in others} for row in features)
