@@ -134,7 +134,8 @@ def _write(source: _Source, folder: Path, out: Path, format_: str, int8: bool, i
     reference = open_test(root, test, frontend, network)
     if format_ == "onnx":
         calibration = calibration_features(root, clips.split("train"), frontend) if int8 else None
-        models, difference = write_onnx(folder, model, calibration, reference)
+        quantised = source.stored if source.stored is not model else None
+        models, difference = write_onnx(folder, model, calibration, reference, quantised)
     elif format_ == "executorch":
         int8_model = source.int8
         int8_reference = open_test(root, test, frontend, torch_run(int8_model.whole))

@@ -59,9 +59,11 @@ def torch_run(module: nn.Module) -> Run:
 
 
 def write_onnx(
-    folder: Path, model: Model, calibration: np.ndarray | None, reference: Reference
+    folder: Path, model: Model, calibration: np.ndarray | None, reference: Reference, int8: Model | None = None
 ) -> tuple[dict[str, Measured], float]:
     """Write the graphs, int8 where there are ``calibration`` features, and run each on the test split.
+
+    The int8 graph is that of the finalist ``int8``, if given, else the float ``model`` quantised by onnxruntime.
 
     Returns them by file name, and the largest difference of the front end's features on the test split.
     """
@@ -76,17 +78,22 @@ def write_onnx(
         with_half_constants,
         with_short_names,
     )
+    from asc_search.deploy.qdq import qdq_graph, raised
 
     frontend = model.candidate.frontend
     front = frontend_graph(frontend)
     networks = {names.MODEL: with_half_constants(network_graph(model.whole, frontend.shape, fold=False))}
+    fronts = {}
     if calibration is not None:
         with busy("quantising"):
-            networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
+            if int8 is not None:
+                networks[names.INT8], fronts[names.INT8] = qdq_graph(int8.whole, frontend.shape), raised(front)
+            else:
+                networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
     models = {}
     for name, network in networks.items():
         parities = {name: reference.from_features, WAVEFORM[name]: reference.from_waveforms}
-        graphs = {name: network, WAVEFORM[name]: joined(front, network)}
+        graphs = {name: network, WAVEFORM[name]: joined(fronts.get(name, front), network)}
         for file, graph in graphs.items():
             graph = with_short_names(graph)
             onnx.checker.check_model(graph)

@@ -14,7 +14,7 @@ from support import asc_search
 
 import asc_search.deploy.int8 as int8_module
 import asc_search.deploy.onnx_network as network_module
-from asc_search.compress.calibration import calibration_features
+from asc_search.compress.calibration import CALIBRATION_WINDOWS, calibration_features
 from asc_search.deploy.check import Parity, float_problems, int8_problems
 from asc_search.deploy.from_run import deploy_run
 from asc_search.deploy.session import open_session
