@@ -10,7 +10,7 @@ import copy
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from asc_search.compress.friendly import make_friendly
-from asc_search.errors import MissingExtraError
+from asc_search.compress.friendly import ATEN, make_friendly
+from asc_search.errors import AscSearchError, MissingExtraError, NetworkError
+from asc_search.nets.graph_file import described, rebuilt
 
 BATCH = 32
 TRAINED_PATTERNS = ("conv_bn", "conv_bn_relu")
@@ -60,13 +61,14 @@ def quantised(network: nn.Module, calibration: np.ndarray) -> fx.GraphModule:
 
     Raises:
         MissingExtraError: the extra ``int8`` is not installed.
+        NetworkError: the network cannot be quantised.
     """
     pt2e = extra_int8("torchao.quantization.pt2e.quantize_pt2e")
-    with _quiet():
+    with _quiet(), _refusals():
         graph = exported(network, calibration.shape[1:], training=False)
         prepared = pt2e.prepare_pt2e(graph, _quantiser(trained=False))
         calibrate(prepared, calibration)
-        return pt2e.convert_pt2e(prepared)
+        return _plain(pt2e.convert_pt2e(prepared))
 
 
 def prepared_for_training(network: nn.Module, calibration: np.ndarray) -> fx.GraphModule:
@@ -74,22 +76,46 @@ def prepared_for_training(network: nn.Module, calibration: np.ndarray) -> fx.Gra
 
     Raises:
         MissingExtraError: the extra ``int8`` is not installed.
+        NetworkError: the network cannot be quantised.
     """
     pt2e = extra_int8("torchao.quantization.pt2e.quantize_pt2e")
-    with _quiet():
+    with _quiet(), _refusals():
         graph = exported(network, calibration.shape[1:], training=True)
+        norms = {node.args[4].target: node.args[6:8] for node in _norms(graph)}
         prepared = pt2e.prepare_qat_pt2e(graph, _quantiser(trained=True))
+    _restore_norms(prepared, norms)
     set_training(prepared, False)
     calibrate(prepared, calibration)
     return prepared
+
+
+def _norms(graph: fx.GraphModule) -> list[fx.Node]:
+    return [node for node in graph.graph.nodes if node.target is ATEN.batch_norm.default]
+
+
+def _restore_norms(prepared: fx.GraphModule, norms: Mapping[str, tuple[float, float]]) -> None:
+    """Give BatchNorms back their (momentum, eps) by the name of their variance: torchao's patterns have PyTorch's defaults."""
+    for node in _norms(prepared):
+        variance = node.args[4].target
+        momentum, eps = norms[variance]
+        node.args = (*node.args[:6], momentum, eps, *node.args[8:])
+        for other in prepared.graph.nodes:
+            if other.target is ATEN.add.Tensor and getattr(other.args[0], "target", None) == variance:
+                other.args = (other.args[0], eps)
+    prepared.recompile()
 
 
 def converted(prepared: fx.GraphModule) -> fx.GraphModule:
     """The int8 network of one that was trained with fake quantisation."""
     pt2e = extra_int8("torchao.quantization.pt2e.quantize_pt2e")
     set_training(prepared, False)
-    with _quiet():
-        return pt2e.convert_pt2e(prepared)
+    with _quiet(), _refusals():
+        return _plain(pt2e.convert_pt2e(prepared))
+
+
+def _plain(graph: fx.GraphModule) -> fx.GraphModule:
+    """``graph`` as it is read back from a file: a module like any other, which has modes and can be copied."""
+    return rebuilt(*described(graph))
 
 
 def exported(network: nn.Module, shape: tuple[int, ...], training: bool) -> fx.GraphModule:
@@ -110,12 +136,11 @@ def calibrate(prepared: fx.GraphModule, calibration: np.ndarray) -> None:
 
 def set_training(graph: fx.GraphModule, training: bool) -> None:
     """Put the BatchNorms and dropouts of an exported graph into training or evaluation mode."""
-    aten = torch.ops.aten
     places = {
-        aten.batch_norm.default: 5,
-        aten.dropout.default: 2,
-        aten.feature_dropout.default: 2,
-        aten.dropout_.default: 2,
+        ATEN.batch_norm.default: 5,
+        ATEN.dropout.default: 2,
+        ATEN.feature_dropout.default: 2,
+        ATEN.dropout_.default: 2,
     }
     changed = False
     for node in graph.graph.nodes:
@@ -142,3 +167,17 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What torchao or PyTorch raise of a network as NetworkError: it ends one training, not a study."""
+    try:
+        yield
+    except AscSearchError:
+        raise
+    except Exception as error:  # they have no common base
+        reason = str(error).strip().partition("\n")[0]
+        raise NetworkError(
+            f"cannot be quantised ({type(error).__name__}: {reason}); use another weight_type"
+        ) from error

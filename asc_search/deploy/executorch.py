@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import operator
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from asc_search.compress.pt2e import extra_int8
 from asc_search.deploy.session import Run
@@ -25,28 +27,24 @@ def program_of(network: nn.Module, shape: tuple[int, ...]) -> bytes:
     Raises:
         MissingExtraError: the extra ``int8`` is not installed.
     """
+    return compiled(network, shape)[0]
+
+
+def compiled(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, Counter[str]]:
+    """:func:`program_of`, and how often which operation is left to float kernels outside XNNPACK."""
     exir = extra_int8("executorch.exir")
     partition = extra_int8("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     with quiet():
         example = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
         program = torch.export.export(network.cpu().eval(), (example,))
         lowered = exir.to_edge_transform_and_lower(program, partitioner=[partition.XnnpackPartitioner()])
-        return bytes(lowered.to_executorch().buffer)
+        nodes = [node for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
+        left = Counter(str(node.target) for node in nodes if not _of_delegates(node))
+        return bytes(lowered.to_executorch().buffer), left
 
 
-def outside_delegate(network: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
-    """How often which operation of ``network`` is left to float kernels outside XNNPACK."""
-    exir = extra_int8("executorch.exir")
-    partition = extra_int8("executorch.backends.xnnpack.partition.xnnpack_partitioner")
-    counts: dict[str, int] = {}
-    with quiet():
-        program = torch.export.export(network.cpu().eval(), (torch.zeros(1, *shape),))
-        lowered = exir.to_edge_transform_and_lower(program, partitioner=[partition.XnnpackPartitioner()])
-    for node in lowered.exported_program().graph.nodes:
-        name = str(node.target)
-        if node.op == "call_function" and "delegate" not in name and "getitem" not in name:
-            counts[name] = counts.get(name, 0) + 1
-    return counts
+def _of_delegates(node: fx.Node) -> bool:
+    return node.target is operator.getitem or "delegate" in str(node.target)
 
 
 def open_program(source: Path | bytes) -> Run:

@@ -20,6 +20,7 @@ from asc_search.export.profile import PROFILES, Profile
 from asc_search.export.rules import clip_problems
 from asc_search.export.submission import Complexity, ExternalDataset, SplitOutput, Submission, parse_label
 from asc_search.export.zip_check import check_zip
+from asc_search.nets.network import build
 from asc_search.oracle.budget import macs_per_second
 from asc_search.oracle.nessi import recount
 from asc_search.progress import Stage, console
@@ -133,15 +134,19 @@ def _profile(name: str) -> Profile:
 def measured_complexity(path: Path) -> Complexity:
     """Complexity of the model file itself: stored parameter bytes, and a count of the rebuilt module.
 
+    Of int8 the float twin is counted, a byte for each parameter: the official counter sees none in integer modules.
+
     Raises:
         NetworkError: the count is not the price the search used; the model must not be submitted.
     """
     model = load_model(path)
     candidate = model.candidate
-    counted = recount(model.network, candidate.deployed)
-    names = {name for name, _ in model.network.named_parameters()}
+    int8 = candidate.weight_type == "int8"
+    network = build(candidate.deployed).eval() if int8 else model.network
+    counted = recount(network, candidate.deployed)
+    names = {name for name, _ in network.named_parameters()}
     with safe_open(path, framework="pt") as file:
-        size = sum(_bytes(file.get_tensor(name)) for name in names)
+        size = counted.params if int8 else sum(_bytes(file.get_tensor(name)) for name in names)
     macs = macs_per_second(counted.macs, candidate.frontend.seconds)
     return Complexity(counted.params, macs, size, candidate.weight_type)
 
