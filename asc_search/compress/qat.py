@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,14 @@ class FakeQuantised(nn.Module):
         self.training = mode
         set_training(self.prepared, mode and not self.frozen)
         return self
+
+    def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """As any module's; torchao's observers would put a least scale of their own in place of the stored one."""
+        loaded = super().load_state_dict(state_dict, *args, **kwargs)
+        for name, value in self.named_buffers():
+            if name.endswith(".eps"):
+                value.copy_(state_dict[name])
+        return loaded
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.prepared(x)
