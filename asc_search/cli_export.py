@@ -43,7 +43,8 @@ def export(
         Path | None, typer.Option(help="Explain everything wrong with this submission zip; needs no run.")
     ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="onnx or torch: a folder to deploy instead of a submission.")
+        str | None,
+        typer.Option("--format", help="onnx, executorch or torch: a folder to deploy instead of a submission."),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="With --format onnx: int8 models, too.")] = True,
     int8_tolerance: Annotated[

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from optuna import Study
 
+from asc_search.compress.pt2e import check_int8
 from asc_search.data.clips import Clips
 from asc_search.distill.teachers import check_weights
 from asc_search.errors import AscSearchError
@@ -25,12 +26,24 @@ from asc_search.space.space import Space
 from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url, study_name
 from asc_search.study.dataset import open_data
 from asc_search.study.front import finalist_trials
+from asc_search.study.int8 import measure_versions
 from asc_search.study.records import FinalistRow
-from asc_search.study.retrain import Finalist, Trained, dense, measure_on_test, reference, retrain_all, row, undistilled
+from asc_search.study.retrain import (
+    MODEL,
+    Finalist,
+    Trained,
+    dense,
+    measure_on_test,
+    reference,
+    retrain_all,
+    row,
+    undistilled,
+)
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
 from asc_search.train.candidate import Material
+from asc_search.train.model_file import tensor_bytes
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         AscSearchError: what a person can mend; everything computed so far stays.
     """
     check_weights(space.pool.values())
+    if any(one.name == "weight_type" and "int8" in one.domain.corners for one in space.parameters):
+        check_int8()
     with run.locked():
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
         clips = opened.clips
@@ -99,8 +114,8 @@ def retrain_front(
     Raises:
         AscSearchError: no finalist could be trained.
     """
-    epochs, seeds = space.retrain.epochs, space.retrain.seeds
-    trained = retrain_all(finalists, material, validation, run, epochs, seeds, parallel)
+    epochs, seeds, int8 = space.retrain.epochs, space.retrain.seeds, space.retrain.int8
+    trained = retrain_all(finalists, material, validation, run, epochs, seeds, parallel, int8)
     if not trained:
         raise AscSearchError("no finalist could be retrained: every seed diverged; lower training.lr in the space")
     best = best_finalist(trained)
@@ -112,7 +127,7 @@ def retrain_front(
         ]
     if space.retrain.dense_twins:
         others += [dense(finalist) for finalist in trained if finalist.candidate.pruning.removes]
-    return {**trained, **retrain_all(others, material, validation, run, epochs, seeds, parallel)}
+    return {**trained, **retrain_all(others, material, validation, run, epochs, seeds, parallel, int8)}
 
 
 def best_finalist(trained: dict[Finalist, list[Trained]]) -> Finalist:
@@ -129,7 +144,12 @@ def measure_front(
     with Stage("test", len(trained)) as stage:
         for finalist, runs in trained.items():
             tests = [measure_on_test(one, test, run.root, seen) for one in runs]
-            rows.append(row(finalist, runs, tests, space.retrain.epochs))
+            folders = [one.folder for one in runs]
+            versions = measure_versions(folders, test, run.root, seen)
+            stored = tensor_bytes(folders[0] / MODEL)
+            rows.append(
+                replace(row(finalist, runs, tests, space.retrain.epochs), versions=versions, stored_bytes=stored)
+            )
             stage.end(f"{finalist.name}: {100 * mean(metrics.accuracy for metrics in tests):.1f} % on test")
     return rows
 

@@ -20,7 +20,12 @@ def stored_state(network: nn.Module, weight_type: str) -> dict[str, torch.Tensor
 
 
 def as_stored(network: nn.Module, weight_type: str) -> nn.Module:
-    """A copy whose weights have been through ``weight_type`` and back, so that its accuracy is the stored one's."""
+    """A copy whose weights have been through ``weight_type`` and back, so that its accuracy is the stored one's.
+
+    ``int8`` changes nothing: a network is float until its graph is quantised, and then as it is stored.
+    """
+    if weight_type not in STORED:
+        return network
     twin = copy.deepcopy(network)
     twin.load_state_dict(stored_state(network, weight_type))
     return twin

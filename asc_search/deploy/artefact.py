@@ -14,7 +14,7 @@ from asc_search.files import read_json
 
 MODEL, WAVEFORM_MODEL = "model.onnx", "model_waveform.onnx"
 INT8, WAVEFORM_INT8 = "model_int8.onnx", "model_waveform_int8.onnx"
-TORCH_MODEL = "model.safetensors"
+TORCH_MODEL, PROGRAM = "model.safetensors", "model_int8.pte"
 FRONTEND, LABELS, CARD, MANIFEST = "frontend.json", "labels.txt", "model_card.md", "artefacts.json"
 GOLDEN_WAV, GOLDEN_NOTE, GOLDEN_FEATURES = "golden.wav", "golden.json", "golden_features.npy"
 
@@ -30,11 +30,12 @@ class Artefact:
 
 
 def open_artefact(root: Path, int8: bool = False) -> Artefact:
-    """The artefact in the folder ``root``: its ONNX graph, or where it has none its PyTorch weights.
+    """The artefact in the folder ``root``: its ONNX graph, or where it has none its ExecuTorch program (always int8) or PyTorch
+    weights.
 
     Raises:
         ArtefactError: ``root`` is not an artefact, lacks the model asked for, or its files disagree.
-        MissingExtraError: onnxruntime is not installed.
+        MissingExtraError: onnxruntime, or for a program ExecuTorch, is not installed.
     """
     note, labels = read_json(root / FRONTEND), root / LABELS
     if not isinstance(note, dict) or not isinstance(note.get("frontend"), dict) or not labels.is_file():
@@ -49,6 +50,8 @@ def open_artefact(root: Path, int8: bool = False) -> Artefact:
     name = WAVEFORM_INT8 if int8 else WAVEFORM_MODEL
     if (root / name).is_file():
         run = open_session(root / name)
+    elif (root / PROGRAM).is_file():
+        name, run = PROGRAM, _program_run(root / PROGRAM, frontend)
     elif int8:
         raise ArtefactError(f"{root}: has no {name}; export with --format onnx --int8, or predict without --int8")
     elif (root / TORCH_MODEL).is_file():
@@ -62,6 +65,22 @@ def open_artefact(root: Path, int8: bool = False) -> Artefact:
     if logits.shape != (1, len(classes)):
         raise ArtefactError(f"{root}: {name} gives {logits.shape[-1]} scores, {LABELS} has {len(classes)} labels")
     return Artefact(root, frontend, classes, run)
+
+
+def _program_run(path: Path, frontend: FrontEnd) -> Run:
+    """PyTorch's front end and an ExecuTorch program as one function."""
+    import torch
+
+    from asc_search.audio.frontends import front_end
+    from asc_search.deploy.executorch import open_program
+
+    front, program = front_end(frontend), open_program(path)
+
+    @torch.inference_mode()
+    def run(waves: np.ndarray) -> np.ndarray:
+        return program(front(torch.from_numpy(waves)).numpy())
+
+    return run
 
 
 def _torch_run(path: Path) -> Run:

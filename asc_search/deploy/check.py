@@ -66,13 +66,17 @@ class Reference:
 
     def from_features(self, run: Run, what: str) -> Parity:
         """Parity of a graph that takes features."""
+        return self.parity(self.probabilities_of(run, what))
+
+    def probabilities_of(self, run: Run, what: str) -> np.ndarray:
+        """The probabilities (clips, classes) by a graph that takes features."""
         rows = np.flatnonzero(self.windows.scored)
         starts = range(0, len(rows), BATCH)
         logits = [
             run(self.windows.values[rows[start : start + BATCH]].astype(np.float32))
             for start in track(starts, f"testing {what}", len(starts))
         ]
-        return self.parity(self._clips_of(np.concatenate(logits), rows))
+        return self._clips_of(np.concatenate(logits), rows)
 
     def from_waveforms(self, run: Run, what: str) -> Parity:
         """Parity of a graph that takes waveforms."""

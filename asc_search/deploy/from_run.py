@@ -11,6 +11,8 @@ from typing import Any
 from asc_search import __version__
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.frontends import front_end
+from asc_search.compress.calibration import calibration_features, post_training
+from asc_search.compress.pt2e import check_int8
 from asc_search.data.source import OpenedSource
 from asc_search.deploy import artefact as names
 from asc_search.deploy.artefact import open_artefact
@@ -20,10 +22,10 @@ from asc_search.deploy.model_card import model_card
 from asc_search.deploy.models import (
     WAVEFORM,
     Measured,
-    calibration_features,
     latencies,
     refuse_other_networks,
     torch_run,
+    write_executorch,
     write_onnx,
     write_torch,
 )
@@ -32,17 +34,20 @@ from asc_search.errors import ExportError, Problem
 from asc_search.files import write_folder_atomically, write_json
 from asc_search.space.space import Space
 from asc_search.study.finished import chosen_finalist, reopened
+from asc_search.study.int8 import FLOAT
 from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
 from asc_search.study.run_folder import RunFolder
+from asc_search.train.candidate import Material
 from asc_search.train.clip_scores import AUDIBLE_DB
 from asc_search.train.model_file import Model, load_model
 
-FORMATS = ("onnx", "torch")
+FORMATS = ("onnx", "executorch", "torch")
 WHAT = {
     names.MODEL: "network, features in, logits out",
     names.WAVEFORM_MODEL: "front end and network, one window of samples in, logits out",
     names.INT8: "the network in int8 (QDQ, per channel), calibrated on training clips",
     names.WAVEFORM_INT8: "front end (float) and the network in int8",
+    names.PROGRAM: "the network in int8 for ExecuTorch (XNNPACK), calibrated on training clips; features of one window in",
     names.TORCH_MODEL: "weights and specification for asc-search (`load_model`); no code in it",
     names.FRONTEND: "how samples become features",
     names.LABELS: "the scenes in the order of the logits",
@@ -76,7 +81,15 @@ class _Source:
     opened: OpenedSource
     finalist: Finalist
     trained: Trained
-    model: Model
+    model: Model  # float
+    stored: Model  # the same, or of an int8 finalist that
+
+    @property
+    def int8(self) -> Model:
+        """The finalist in int8: as it was stored, else quantised now."""
+        if self.stored.candidate.weight_type == "int8":
+            return self.stored
+        return post_training(self.model, Material(self.run.root, self.opened.clips.split("train"), {}))
 
 
 def deploy_run(
@@ -96,13 +109,15 @@ def deploy_run(
     Raises:
         ExportError: unknown format, ``out`` is in use, or a model is not the network; says the figures.
         RunFolderError: the run is unfinished, in use, its data has changed, or it has no such finalist.
-        MissingExtraError: onnx or onnxruntime is not installed.
+        MissingExtraError: onnx or onnxruntime is not installed, or for ExecuTorch or an int8 finalist the extra ``int8``.
     """
     _check_wishes(format_, out)
     with run.locked():
         space, opened = reopened(run)
         finalist, trained = chosen_finalist(run, space, trial)
-        source = _Source(run, space, opened, finalist, trained, load_model(trained.folder / MODEL))
+        stored = load_model(trained.folder / MODEL)
+        model = load_model(trained.folder / FLOAT) if stored.candidate.weight_type == "int8" else stored
+        source = _Source(run, space, opened, finalist, trained, model, stored)
         _check_front_end(source.model.candidate.frontend)
         done: list[Deployed] = []
         write_folder_atomically(
@@ -119,14 +134,22 @@ def _write(source: _Source, folder: Path, out: Path, format_: str, int8: bool, i
     reference = open_test(root, test, frontend, network)
     if format_ == "onnx":
         calibration = calibration_features(root, clips.split("train"), frontend) if int8 else None
-        models, difference = write_onnx(folder, model, calibration, reference)
+        quantised = source.stored if source.stored is not model else None
+        models, difference = write_onnx(folder, model, calibration, reference, quantised)
+    elif format_ == "executorch":
+        int8_model = source.int8
+        int8_reference = open_test(root, test, frontend, torch_run(int8_model.whole))
+        models = write_executorch(folder, int8_model, reference, int8_reference)
     else:
+        reference = open_test(root, test, frontend, torch_run(source.stored.whole))
         models = write_torch(folder, source.trained.folder / MODEL, reference)
     refuse_other_networks(models, int8_tolerance)
     write_json(folder / names.FRONTEND, frontend_note(frontend))
     labels = "".join(f"{name}\n" for name in model.classes)
     (folder / names.LABELS).write_text(labels, encoding="utf-8")
     heard = {name: open_session(folder / name) for name in models if name in WAVEFORM.values()}
+    if names.PROGRAM in models:
+        heard[names.PROGRAM] = open_artefact(folder).run
     write_golden(folder, frontend, model.classes, torch_run(front_end(frontend)), network, heard)
     (folder / names.CARD).write_text(_card(source, folder), encoding="utf-8")
     open_artefact(folder)  # as a person will
@@ -149,6 +172,8 @@ def _check_wishes(format_: str, out: Path) -> None:
     if format_ == "onnx":
         extra("onnx")
         extra("onnxruntime")
+    if format_ == "executorch":
+        check_int8()
 
 
 def _check_front_end(frontend: FrontEnd) -> None:

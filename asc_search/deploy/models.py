@@ -15,31 +15,36 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.data.clips import Clips
 from asc_search.deploy import artefact as names
 from asc_search.deploy.check import Parity, Reference, float_problems, int8_problems
+from asc_search.deploy.executorch import open_program, program_of
 from asc_search.deploy.session import Run, latency_ms, open_session
 from asc_search.errors import ExportError
+from asc_search.nets.graph_file import described
 from asc_search.progress import bar
-from asc_search.train.features import frontend_windows
 from asc_search.train.model_file import Model, load_model
 
-CALIBRATION_CLIPS = CALIBRATION_WINDOWS = 256
 WAVEFORM = {names.MODEL: names.WAVEFORM_MODEL, names.INT8: names.WAVEFORM_INT8}
-QUANTISED = (names.INT8, names.WAVEFORM_INT8)
+QUANTISED = (names.INT8, names.WAVEFORM_INT8, names.PROGRAM)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model file as it lies on disk: its bytes, those of the constants in it, and its parity on the test split."""
+    """A model file as it lies on disk: its bytes, those of the constants in it, and its parity on the test split.
+
+    ``parity`` is with the float network, ``reference`` that of an int8 file with the int8 network in PyTorch it was made of.
+    """
 
     size_bytes: int
     weight_bytes: int
     parity: Parity
+    reference: Parity | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"size_bytes": self.size_bytes, "weight_bytes": self.weight_bytes, **self.parity.to_json()}
+        said = {"size_bytes": self.size_bytes, "weight_bytes": self.weight_bytes, **self.parity.to_json()}
+        if self.reference is not None:
+            said["reference"] = self.reference.to_json()
+        return said
 
 
 def torch_run(module: nn.Module) -> Run:
@@ -53,23 +58,12 @@ def torch_run(module: nn.Module) -> Run:
     return run
 
 
-def calibration_features(folder: Path, training: Clips, frontend: FrontEnd) -> np.ndarray:
-    """Up to ``CALIBRATION_WINDOWS`` audible windows (windows, *frontend.shape), spread evenly over the training clips."""
-    some = training.take(_spread(len(training), CALIBRATION_CLIPS).tolist())
-    windows = frontend_windows(folder, some, frontend)
-    audible = np.flatnonzero(windows.audible)
-    return windows.values[audible[_spread(len(audible), CALIBRATION_WINDOWS)]]
-
-
-def _spread(count: int, most: int) -> np.ndarray:
-    """At most ``most`` of the numbers below ``count``, evenly apart."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
-
-
 def write_onnx(
-    folder: Path, model: Model, calibration: np.ndarray | None, reference: Reference
+    folder: Path, model: Model, calibration: np.ndarray | None, reference: Reference, int8: Model | None = None
 ) -> tuple[dict[str, Measured], float]:
     """Write the graphs, int8 where there are ``calibration`` features, and run each on the test split.
+
+    The int8 graph is that of the finalist ``int8``, if given, else the float ``model`` quantised by onnxruntime.
 
     Returns them by file name, and the largest difference of the front end's features on the test split.
     """
@@ -84,17 +78,22 @@ def write_onnx(
         with_half_constants,
         with_short_names,
     )
+    from asc_search.deploy.qdq import qdq_graph, raised
 
     frontend = model.candidate.frontend
     front = frontend_graph(frontend)
     networks = {names.MODEL: with_half_constants(network_graph(model.whole, frontend.shape, fold=False))}
+    fronts = {}
     if calibration is not None:
         with busy("quantising"):
-            networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
+            if int8 is not None:
+                networks[names.INT8], fronts[names.INT8] = qdq_graph(int8.whole, frontend.shape), raised(front)
+            else:
+                networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
     models = {}
     for name, network in networks.items():
         parities = {name: reference.from_features, WAVEFORM[name]: reference.from_waveforms}
-        graphs = {name: network, WAVEFORM[name]: joined(front, network)}
+        graphs = {name: network, WAVEFORM[name]: joined(fronts.get(name, front), network)}
         for file, graph in graphs.items():
             graph = with_short_names(graph)
             onnx.checker.check_model(graph)
@@ -117,14 +116,29 @@ def write_torch(folder: Path, trained: Path, reference: Reference) -> dict[str, 
     return {path.name: Measured(path.stat().st_size, sum(tensor.nbytes for tensor in tensors), parity)}
 
 
+def write_executorch(folder: Path, int8: Model, reference: Reference, int8_reference: Reference) -> dict[str, Measured]:
+    """Write the program of the model ``int8`` and run it, window by window, on the test split.
+
+    ``reference`` are the scores of the float network, ``int8_reference`` those of ``int8`` in PyTorch.
+    """
+    path = folder / names.PROGRAM
+    with busy("compiling for ExecuTorch"):
+        path.write_bytes(program_of(int8.whole, int8.candidate.frontend.shape))
+    probabilities = reference.probabilities_of(open_program(path), path.name)
+    constants = sum(tensor.nbytes for tensor in described(int8.network)[1].values())
+    parities = reference.parity(probabilities), int8_reference.parity(probabilities)
+    return {path.name: Measured(path.stat().st_size, constants, *parities)}
+
+
 def refuse_other_networks(models: Mapping[str, Measured], int8_tolerance: float) -> None:
     """Refuse models that are not the network that was trained.
 
     Raises:
         ExportError: with the figures.
     """
+    twins = {name: one.parity if name not in QUANTISED else one.reference for name, one in models.items()}
     problems = [
-        problem for name, one in models.items() if name not in QUANTISED for problem in float_problems(name, one.parity)
+        problem for name, parity in twins.items() if parity is not None for problem in float_problems(name, parity)
     ]
     if problems:
         raise ExportError("The artefact is not the network, nothing was written (please report this):", problems)
@@ -140,14 +154,13 @@ def refuse_other_networks(models: Mapping[str, Measured], int8_tolerance: float)
 
 
 def latencies(folder: Path, model: Model, models: Mapping[str, Measured]) -> dict[str, float]:
-    """Median milliseconds a window of ONNX files on one thread, and as ``pytorch`` of the network in eager PyTorch."""
+    """Median milliseconds a window of ONNX files and programs on one thread; as ``pytorch`` of the network in eager PyTorch."""
     frontend = model.candidate.frontend
     wave = np.zeros((1, frontend.samples), np.float32)
     features = np.random.default_rng(0).standard_normal((1, *frontend.shape)).astype(np.float32)
+    opened = {name: _opened(folder / name) for name in models if name != names.TORCH_MODEL}
     calls: dict[str, Callable[[], object]] = {
-        name: partial(open_session(folder / name), wave if name in WAVEFORM.values() else features)
-        for name in models
-        if name != names.TORCH_MODEL
+        name: partial(run, wave if name in WAVEFORM.values() else features) for name, run in opened.items()
     }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -156,6 +169,10 @@ def latencies(folder: Path, model: Model, models: Mapping[str, Measured]) -> dic
             return latency_ms({"pytorch": partial(torch_run(model.whole), features), **calls})
     finally:
         torch.set_num_threads(threads)
+
+
+def _opened(path: Path) -> Run:
+    return open_program(path) if path.name == names.PROGRAM else open_session(path)
 
 
 def busy(what: str) -> AbstractContextManager:

@@ -23,8 +23,10 @@ def rounded(value: torch.Tensor) -> torch.Tensor:
 def in_int8(model: Model) -> Model:
     """``model`` with every parameter rounded to int8; statistics, which fold into scales, stay as they are.
 
-    Its candidate says ``fp32``, the type the rounded values are computed in.
+    Its candidate says ``fp32``, the type the rounded values are computed in. One that is int8 already stays as it is.
     """
+    if model.candidate.weight_type == "int8":
+        return model
     network = copy.deepcopy(model.network)
     with torch.no_grad():
         for parameter in network.parameters():

@@ -12,6 +12,7 @@ from asc_search.report.front_table import ordered
 from asc_search.study.records import FinalistRow, mean_std
 
 ACCURACIES = ("validation", "test", "test_log_loss", "unseen_test")
+VERSIONS = ("fp32", "fp16", "ptq", "qat")  # of an int8 finalist
 COLUMNS = (
     "name",
     "role",
@@ -20,10 +21,12 @@ COLUMNS = (
     "macs",
     "weight_bytes",
     "weight_type",
+    "stored_bytes",
     "epochs",
     "seeds",
     "teachers",
     *(f"{name}_{part}" for name in ACCURACIES for part in ("mean", "std", "values")),
+    *(f"{kind}_{split}_values" for kind in VERSIONS for split in ("validation", "test")),
     "description",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -37,7 +40,8 @@ def plain(text: str) -> str:
 def write_front_csv(rows: Sequence[FinalistRow], path: Path) -> None:
     """Write ``rows`` to ``path`` in one step (UTF-8, comma, columns ``COLUMNS``), ordered as the table is.
 
-    Accuracies are fractions; ``*_values`` holds one value per seed joined by ``;``; what was not measured is empty.
+    Accuracies are fractions; ``*_values`` holds one value per seed joined by ``;``; what was not measured is empty. The last
+    ones are those of an int8 finalist in float, in fp16, quantised (``ptq``) and trained so (``qat``).
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
@@ -52,15 +56,23 @@ def write_front_csv(rows: Sequence[FinalistRow], path: Path) -> None:
                 row.macs,
                 row.weight_bytes,
                 plain(row.weight_type),
+                row.stored_bytes or "",
                 row.epochs,
                 len(row.validation),
                 plain(";".join(row.teachers)),
                 *(cell for name in ACCURACIES for cell in _cells(getattr(row, name))),
+                *(_joined(row, kind, split) for kind in VERSIONS for split in ("validation", "test")),
                 plain(row.description),
             ]
         )
     text = buffer.getvalue()
     write_atomically(Path(path), lambda aside: aside.write_text(text, encoding="utf-8", newline=""))
+
+
+def _joined(row: FinalistRow, kind: str, split: str) -> str:
+    """Accuracies of an int8 finalist's version, one for each seed; a dash for a seed that has none."""
+    values = row.versions.get(kind, {}).get(split, {}).get("all", [])
+    return ";".join("-" if value is None else f"{value:.6g}" for value in values)
 
 
 def _cells(values: tuple[float, ...]) -> tuple[str, str, str]:

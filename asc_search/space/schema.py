@@ -13,9 +13,10 @@ from asc_search.space import pruning
 from asc_search.space.candidate import Candidate, Distillation, Training
 from asc_search.space.challenge_keys import DESCRIPTION_KEYS
 from asc_search.space.published import PRESETS, REFERENCES
+from asc_search.space.weight_type import Int8
 
 OBJECTIVES = ("accuracy", "macs", "params", "weight_bytes")
-WEIGHT_TYPES = ("fp32", "fp16")
+WEIGHT_TYPES = ("fp32", "fp16", "int8")
 STRIDES = tuple(f"{freq}x{time}" for freq, time in product((1, 2, 3), repeat=2))
 STEM_STRIDES = (*STRIDES, *(f"1x{time}" for time in (4, 6, 8, 12, 16, 24, 32, 48)))  # raw waveforms need long ones
 HUGE = 10**15
@@ -192,12 +193,23 @@ SEARCH = {
 RUNGS = (1, 3, 9)
 EPOCHS = _number(1, 1, 10**6, "epochs")
 
+_INT8 = Int8()
+
 RETRAIN = {
     "epochs": _number(30, 1, 10**6, "epochs of a full training"),
     "seeds": _number(3, 1, 1000, "full trainings of each finalist"),
     "finalists": _number(5, 1, 1000, "networks of the front that are trained fully, at most"),
     "undistilled": Option("bool", False, "also train each finalist's twin without teachers"),
     "dense_twins": Option("bool", False, "also train each pruned finalist's twin of the same widths from scratch"),
+    "int8_tolerance": _number(
+        _INT8.tolerance,
+        -100,
+        100,
+        "points of validation accuracy int8 may lose before it is trained (weight_type: int8)",
+    ),
+    "qat_epochs": _number(_INT8.epochs, 1, 10**6, "epochs of quantisation-aware training"),
+    "qat_lr": _number(_INT8.lr, 1e-6, 1, "its learning rate over training.lr"),
+    "qat_frozen": _number(_INT8.frozen, 0, 1, "last share of its epochs with ranges and BatchNorm statistics fixed"),
 }
 
 EXPORT = {

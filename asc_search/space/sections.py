@@ -39,6 +39,7 @@ from asc_search.space.space import (
     Teacher,
 )
 from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
+from asc_search.space.weight_type import Int8
 
 _LISTS = ("labels", "train_folds", "test_folds", "validation_devices", "response_devices")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -154,7 +155,9 @@ def retrain(node: Node | None, mistakes: Mistakes) -> Retrain:
     """The ``retrain`` section."""
     given = entries(node, "retrain", [*RETRAIN, "references"], mistakes)
     references = _designs(given, "retrain", "references", (), mistakes, REFERENCE)
-    return Retrain(**constants(given, "retrain", RETRAIN, mistakes), references=references)
+    values = constants(given, "retrain", RETRAIN, mistakes)
+    quantised = Int8(values.pop("int8_tolerance"), *(values.pop(f"qat_{key}") for key in ("epochs", "lr", "frozen")))
+    return Retrain(**values, references=references, int8=quantised)
 
 
 def _designs(

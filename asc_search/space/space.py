@@ -18,6 +18,7 @@ from asc_search.nets.spec import NetSpec, Scalar
 from asc_search.nets.tagger import tagger_spec
 from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
+from asc_search.space.weight_type import Int8
 
 Condition = tuple[tuple[str, tuple[Scalar | None, ...]], ...]
 
@@ -167,7 +168,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Retrain:
-    """Full training of at most ``finalists`` networks and the ``references``, ``seeds`` times ``epochs`` each."""
+    """Full training of at most ``finalists`` networks and the ``references``, ``seeds`` times ``epochs`` each; ``int8``
+    says how those of that weight type are quantised."""
 
     epochs: int
     seeds: int
@@ -175,6 +177,7 @@ class Retrain:
     undistilled: bool
     dense_twins: bool
     references: tuple[str, ...]
+    int8: Int8 = field(default_factory=Int8)
 
 
 @dataclass(frozen=True)

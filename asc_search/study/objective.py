@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asc_search.compress.calibration import post_training
 from asc_search.compress.prune import prune_to
 from asc_search.compress.weights import as_stored
 from asc_search.data.clips import Clips
@@ -83,7 +84,8 @@ def train_trial(
     """Results at the rungs the candidate reached; the last is its own. Resumes from ``folder``, epoch by epoch.
 
     ``goes_on(rung, result)`` decides promotion. With pruning, all its steps are taken within the first rung, which already
-    measures the pruned network.
+    measures the pruned network. One whose weights are int8 is quantised at the last rung, float before: accuracies are
+    compared within a rung.
 
     Raises:
         DivergedError: the training diverged.
@@ -107,6 +109,8 @@ def train_trial(
             )
             prune(state)  # a first rung of one epoch is pruned right after it
             model = Model(candidate, material.training.classes, state.network, state.standardise)
+            if candidate.weight_type == "int8" and rung + 1 == len(rungs):
+                model = post_training(model, material)
             metrics = measure(model, material.folder, validation, ())
             results.append(Result(epochs, metrics.accuracy, metrics.log_loss))
             write_json(folder / METRICS.format(rung), metrics.to_json())

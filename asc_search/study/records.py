@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
@@ -31,7 +31,11 @@ class FinalistRow:
 
     ``role`` is ``finalist``, ``reference`` (a published design trained by the same recipe), ``undistilled`` (a finalist's
     twin trained with cross-entropy alone) or ``dense`` (a pruned finalist's twin of the same widths, trained from scratch).
-    ``unseen_test`` is test accuracy on devices absent from training (empty where there are none).
+    ``unseen_test`` is test accuracy on devices absent from training (empty where there are none). ``versions`` of an int8
+    finalist: accuracies as ``fp32``, ``fp16``, ``ptq`` and ``qat``, by split (``validation``, ``test``) and group of devices
+    (``all``, ``seen``, ``unseen``, ``device a``, ...), one for each seed, None where a seed was not trained so.
+    ``stored_bytes`` are those of all tensors in its file (0: not counted): the official ``weight_bytes`` leave out the scales
+    of int8 and count a folded BatchNorm as parameters of a byte.
     """
 
     name: str
@@ -48,6 +52,8 @@ class FinalistRow:
     test: tuple[float, ...]
     test_log_loss: tuple[float, ...]
     unseen_test: tuple[float, ...] = ()
+    versions: dict[str, dict[str, dict[str, list[float | None]]]] = field(default_factory=dict)
+    stored_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -22,7 +22,9 @@ from asc_search.processes import side_by_side
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Distillation, Pruning
 from asc_search.space.published import REFERENCES
+from asc_search.space.weight_type import Int8
 from asc_search.study.create import derived_seed
+from asc_search.study.int8 import store_int8
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
@@ -104,10 +106,11 @@ def retrain(
     epochs: int,
     seed: int,
     on_epoch: Callable[[int], None],
+    int8: Int8 = Int8(),  # noqa: B008  frozen
 ) -> Trained:
     """Train ``finalist`` for all ``epochs`` from ``seed`` into ``folder``; done before: read back, half done: continued.
 
-    ``on_epoch`` hears how many epochs are done.
+    ``on_epoch`` hears how many epochs are done. ``int8`` says how one of that weight type is quantised.
 
     Raises:
         DivergedError: the training diverged.
@@ -127,8 +130,11 @@ def retrain(
     )
     prune(state)  # a training of one epoch is pruned right after it
     model = Model(candidate, material.training.classes, state.network, state.standardise)
-    metrics = measure(model, material.folder, validation, material.training.seen_devices)
-    save_model(folder / MODEL, stored_state(state.network, candidate.weight_type), model)
+    if candidate.weight_type == "int8":
+        metrics = store_int8(model, material, validation, folder, folder / MODEL, int8, derived_seed("qat", seed))
+    else:
+        metrics = measure(model, material.folder, validation, material.training.seen_devices)
+        save_model(folder / MODEL, stored_state(state.network, candidate.weight_type), model)
     write_json(folder / NOTE, metrics.to_json())
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return Trained(folder, metrics)
@@ -186,10 +192,12 @@ class _Task:
         return f"{self.finalist.name}, seed {self.seed}"
 
 
-def _attempt(material: Material, validation: Clips, epochs: int, task: _Task, said: Callable[[Any], None]) -> str:
+def _attempt(
+    material: Material, validation: Clips, epochs: int, int8: Int8, task: _Task, said: Callable[[Any], None]
+) -> str:
     """Train the task, saying every epoch; the reason where it failed, else empty."""
     try:
-        retrain(task.finalist, material, validation, task.folder, epochs, task.seed, lambda _: said(task.name))
+        retrain(task.finalist, material, validation, task.folder, epochs, task.seed, lambda _: said(task.name), int8)
     except (DivergedError, NetworkError) as error:
         return f"failed, {error}"
     return ""
@@ -203,6 +211,7 @@ def retrain_all(
     epochs: int,
     seeds: int,
     parallel: int | None = None,
+    int8: Int8 = Int8(),  # noqa: B008  frozen
 ) -> dict[Finalist, list[Trained]]:
     """Every finalist from every seed; a diverged seed is left out with a line saying so.
 
@@ -224,7 +233,7 @@ def retrain_all(
                 prepare(finalist.candidate, material, validation)
             stage.begin("epochs", epochs * len(left))
             done = count(1)
-            work = partial(_attempt, material, validation, epochs)
+            work = partial(_attempt, material, validation, epochs, int8)
             ended = side_by_side(work, left, workers, max(1, cores // workers), lambda _: stage.epoch(next(done)))
             for index, reason in ended:
                 task = left[index]

@@ -97,6 +97,6 @@ def train_on_subset(
     material = teach_all(space, run, names, training, validation, stage)
     folder = run.root / "subsets" / part / f"{finalist.digest}-{training.digest()[:8]}"
     stage.begin(f"split {part}", space.retrain.epochs)
-    trained = retrain(finalist, material, validation, folder, space.retrain.epochs, 0, stage.epoch)
+    trained = retrain(finalist, material, validation, folder, space.retrain.epochs, 0, stage.epoch, space.retrain.int8)
     stage.end(f"split {part}: {100 * trained.validation.accuracy:.1f} % on validation ({len(training)} training clips)")
     return trained

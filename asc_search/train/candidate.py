@@ -9,9 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError, WeightsError
+from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Peer
@@ -130,11 +132,13 @@ def train_candidate(
     until: int | None = None,
     before_epoch: Callable[[TrainState], None] = lambda state: None,
     after_epoch: Callable[[TrainState], None] = lambda state: None,
+    network: nn.Module | None = None,
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> TrainState:
     """Train ``candidate`` to epoch ``until`` (default all) of a schedule over ``epochs``, resuming from ``checkpoint``.
 
-    A new training begins with ``weights``, else with those of the candidate's parent, if it has one.
+    A new training begins with ``weights``, else with those of the candidate's parent, if it has one, else afresh;
+    ``network`` is trained on in its stead, if given.
 
     Raises:
         DivergedError: the loss is not finite or has exploded.
@@ -144,10 +148,13 @@ def train_candidate(
     predicted = 0 if course.targets is None else course.targets.predicted
     steps = batch_count(course.inputs.windows, candidate.training)
     recipe = Recipe(candidate.training, epochs, steps, predicted, material.peers_of(candidate))
-    state = restore(checkpoint, recipe)
+    state = restore(checkpoint, recipe, network)
     if state is None:
         begun = parent_weights(material.parents[candidate.parent]) if weights is None and candidate.parent else weights
-        state = start(candidate.network, recipe, seed, begun)
+        if network is None and begun is not None:
+            network = build(candidate.network)
+            network.load_state_dict(begun)
+        state = start(candidate.network, recipe, seed, network)
     state.standardise = course.inputs.standardise
     return fit(
         state,

@@ -60,7 +60,9 @@ def save(
     for number, (weights, its_optimizer) in enumerate(peers):
         tensors |= {f"peer.{number}.network.{name}": value for name, value in weights.items()}
         tensors |= _moments(f"peer.{number}.optimizer", its_optimizer)
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    tensors = {
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+    }  # some are shared
     write_atomically(path, lambda part: save_file(tensors, part, {"version": VERSION, "note": json.dumps(note)}))
 
 

@@ -69,7 +69,7 @@ class TrainState:
     """
 
     spec: NetSpec
-    network: nn.Sequential
+    network: nn.Module
     seed: int
     epoch: int = 0
     standardise: Standardise | None = None
@@ -78,7 +78,7 @@ class TrainState:
     scaler: torch.amp.GradScaler = field(init=False)
     average: Average | None = field(init=False)
     regressor: nn.Linear | None = field(init=False)
-    equipped: nn.Sequential | None = field(init=False, default=None)  # the network the four above belong to
+    equipped: nn.Module | None = field(init=False, default=None)  # the network the four above belong to
 
 
 def device() -> torch.device:
@@ -86,17 +86,15 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def start(spec: NetSpec, recipe: Recipe, seed: int, weights: Mapping[str, torch.Tensor] | None = None) -> TrainState:
+def start(spec: NetSpec, recipe: Recipe, seed: int, network: nn.Module | None = None) -> TrainState:
     """A fresh network of ``spec`` and the recipe's peers, all initialised from ``seed``, no two alike.
 
-    The network has ``weights``, a state_dict, instead where they are given.
+    Where ``network`` is given it is trained on instead of a fresh one.
 
     Raises:
         AscSearchError: the recipe names an optimiser, schedule or precision that does not exist.
     """
-    state = TrainState(spec, _fresh(spec, seed), seed)
-    if weights is not None:
-        state.network.load_state_dict(weights)
+    state = TrainState(spec, _fresh(spec, seed) if network is None else network.to(device()), seed)
     _equip(state, recipe)
     for number, peer in enumerate(recipe.peers):
         network = _fresh(peer, _derived(seed, number, 1))
@@ -110,12 +108,12 @@ def _fresh(spec: NetSpec, seed: int) -> Network:
         return build(spec).to(device())
 
 
-def restore(path: Path, recipe: Recipe) -> TrainState | None:
-    """The state saved at ``path`` by ``fit``, or None where there is none to read."""
+def restore(path: Path, recipe: Recipe, network: nn.Module | None = None) -> TrainState | None:
+    """The state saved at ``path`` by ``fit``, or None where there is none to read; its weights go into ``network``, if given."""
     saved = checkpoint.load(path)
     if saved is None:
         return None
-    state = start(NetSpec.from_json(saved.note["spec"]), recipe, saved.note["seed"])
+    state = start(NetSpec.from_json(saved.note["spec"]), recipe, saved.note["seed"], network)
     state.epoch = saved.note["epoch"]
     state.network.load_state_dict(saved.network)
     if state.regressor is not None:

@@ -15,6 +15,7 @@ from torch import nn
 from asc_search.audio.standardise import Standardise, standardising
 from asc_search.errors import WeightsError
 from asc_search.files import write_atomically
+from asc_search.nets.graph_file import Operations, rebuilt
 from asc_search.nets.network import build
 from asc_search.space.candidate import Candidate
 from asc_search.train.groups import Fusion, membership
@@ -46,19 +47,28 @@ class Model:
         return nn.Sequential(network, Fusion(belongs, self.candidate.distillation.class_share))
 
 
-def save_model(path: Path, weights: Mapping[str, torch.Tensor], model: Model) -> None:
+def save_model(path: Path, weights: Mapping[str, torch.Tensor], model: Model, graph: Operations | None = None) -> None:
     """Write ``weights`` in the type they are stored in, with everything needed to rebuild ``model`` around them.
 
-    Statistics are stored in float32, whatever the weights are.
+    Statistics are stored in float32, whatever the weights are. ``graph`` are the operations of an int8 network, which its
+    specification alone does not tell (``graph_file.described``).
     """
-    note = json.dumps({"candidate": model.candidate.to_json(), "classes": list(model.classes)})
+    said = {"candidate": model.candidate.to_json(), "classes": list(model.classes)}
+    note = json.dumps(said if graph is None else {**said, "graph": graph})
     held = {} if model.standardise is None else model.standardise.state_dict()
     tensors = {**weights, **{STATISTICS + name: value.cpu() for name, value in held.items()}}
     write_atomically(path, lambda aside: save_file(tensors, aside, {"asc_search": note}))
 
 
+def tensor_bytes(path: Path) -> int:
+    """Bytes of all tensors in a model's file but the statistics of its inputs: weights, biases, scales."""
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if not name.startswith(STATISTICS)]  # noqa: SIM118
+        return sum(file.get_tensor(name).nbytes for name in names)
+
+
 def load_model(path: Path) -> Model:
-    """The model at ``path``; weights are widened to float32 to compute.
+    """The model at ``path``; weights are widened to float32 to compute, those in int8 by the operations of its graph.
 
     Raises:
         WeightsError: the file is missing, damaged, its widths are not those of its specification, or it lacks the
@@ -77,9 +87,16 @@ def load_model(path: Path) -> Model:
     if bool(held) != candidate.frontend.needs_statistics:
         told = "unexpected" if held else "no"
         raise WeightsError(f"{path}: {told} statistics beside frontend.standardise {candidate.frontend.standardise}")
-    network = build(candidate.deployed)
+    if (candidate.weight_type == "int8") != ("graph" in note):
+        raise WeightsError(f"{path}: weights of type {candidate.weight_type} beside a graph, or int8 without one")
     try:
-        network.load_state_dict(weights)
+        if "graph" in note:
+            network = rebuilt(note["graph"], weights)
+        else:
+            network = build(candidate.deployed)
+            network.load_state_dict(weights)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
     except RuntimeError as error:
         raise WeightsError(f"{path}: the weights disagree with the specification beside them: {error}") from None
     statistics = {name.removeprefix(STATISTICS): value for name, value in held.items()}

@@ -14,7 +14,7 @@ from support import asc_search
 
 import asc_search.deploy.int8 as int8_module
 import asc_search.deploy.onnx_network as network_module
-from asc_search.deploy import models
+from asc_search.compress.calibration import CALIBRATION_WINDOWS, calibration_features
 from asc_search.deploy.check import Parity, float_problems, int8_problems
 from asc_search.deploy.from_run import deploy_run
 from asc_search.deploy.session import open_session
@@ -81,10 +81,10 @@ def test_calibration_hears_training_clips_alone(finished: Path) -> None:
     opened = reopened(RunFolder(finished))[1]
     training = opened.clips.split("train")
     frontend = load_model(trained(finished)).candidate.frontend
-    features = models.calibration_features(finished, training, frontend)
+    features = calibration_features(finished, training, frontend)
     known = frontend_windows(finished, training, frontend).values
     rows = {row.tobytes() for row in known}
-    assert len(features) == min(len(training), models.CALIBRATION_WINDOWS)
+    assert len(features) == min(len(training), CALIBRATION_WINDOWS)
     assert all(row.tobytes() in rows for row in features)
     others = frontend_windows(finished, opened.clips.split("test"), frontend).values
     assert not any(row.tobytes() in {other.tobytes() for other in others} for row in features)

@@ -92,7 +92,7 @@ AFTER_NETWORK = [
     ("training:\n  lr: .inf", "7: training.lr", ["inf is not allowed"]),
     ("training:\n  lr:", "7: training.lr", ["nothing is not allowed", "a number"]),
     ("training:\n  lr: [1, 2]", "7: training.lr", ["a list is not allowed"]),
-    ("weight_type: int8", "6: weight_type", ["'int8' is not allowed", "one of fp32, fp16"]),
+    ("weight_type: int4", "6: weight_type", ["'int4' is not allowed", "one of fp32, fp16, int8"]),
     ("weight_type: fp61", "6: weight_type", ["did you mean 'fp16'?"]),
     ("training:\n  lr: !!python/name:os.system", "7: training.lr", ["tag !!python/name:os.system is not allowed"]),
     ("training:\n  lr: !rate 0.1", "7: training.lr", ["tag !rate is not allowed"]),
@@ -348,7 +348,7 @@ def test_mistakes_in_the_teachers(text: str, where: str, phrases: list[str]) -> 
 
 
 def test_all_mistakes_are_reported_at_once_in_the_order_of_lines() -> None:
-    text = NETWORK.replace("base: 32", "base: wide") + "weight_type: int8\ntrainin: {}\nsearch: {rungs: [3, 1]}\n"
+    text = NETWORK.replace("base: 32", "base: wide") + "weight_type: int4\ntrainin: {}\nsearch: {rungs: [3, 1]}\n"
     found = problems(text)
     assert [problem.split(":")[1] for problem in found] == ["3", "6", "7", "8"]
     with pytest.raises(SpaceError, match=r"^s\.yaml: 4 mistakes in the space\n"):
