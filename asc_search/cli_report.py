@@ -11,7 +11,12 @@ from asc_search.progress import console
 
 RUN = Annotated[Path, typer.Argument(help="A run folder; it may still be running.")]
 STORAGE = Annotated[
-    str | None, typer.Option(help="SQLAlchemy URL of the study, where the run was started with --storage.")
+    str | None,
+    typer.Option(
+        help="SQLAlchemy URL of the study, where the run was started with --storage.",
+        envvar="ASC_SEARCH_STORAGE",
+        show_envvar=True,
+    ),
 ]
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from asc_search.nets.cost import BYTES_PER_WEIGHT
+from asc_search.nets.cost import BYTES_PER_WEIGHT, Cost
 from asc_search.oracle.budget import price_candidate
 from asc_search.report.front_table import NONE, percent
 from asc_search.report.page import Section, missing, paragraph, table, text
-from asc_search.report.view import View
+from asc_search.report.view import Network, View
 
-QUANTISED = ("int8", "ptq", "qat", "quant", "fp32", "fp16")
+# What front.json calls the ways to a weight type, in words, and the type whose bytes they have.
+VERSIONS = {
+    "fp32": ("fp32", "fp32"),
+    "fp16": ("fp16", "fp16"),
+    "ptq": ("int8 after training", "int8"),
+    "qat": ("int8 in training", "int8"),
+}
+MEASURES = (("validation", "all"), ("test", "all"), ("test", "unseen"))
 
 
 def compression_section(view: View) -> Section:
@@ -20,52 +27,79 @@ def compression_section(view: View) -> Section:
     finalists = sorted((one for one in view.networks if one.row.role == "finalist"), key=lambda one: -one.accuracy)
     if not finalists:
         return Section("compression", title, (missing("No table yet: no network has been retrained."),))
-    limit, rows, further = view.space.budget.weight_bytes, [], []
     written = {(one.get("name"), one.get("role")): one for one in view.rows_json}
+    limit, rows, several = view.space.budget.weight_bytes, [], False
     for network in finalists:
+        row = written.get((network.row.name, network.row.role), {})
+        measured = versions(row)
+        several |= len(measured) > 1
         cost = price_candidate(network.finalist.candidate)
-        for index, kind in enumerate(BYTES_PER_WEIGHT):
-            size, stored = cost.weight_bytes(kind), kind == network.row.weight_type
+        own = network.row.weight_type
+        lines = _measured(cost, measured, own) if measured else _as_stored(cost, network)
+        for index, (label, size, values) in enumerate(lines):
+            name = text(network.row.name) if index == 0 else ""
+            if index == 0 and isinstance(held := row.get("stored_bytes"), int) and held:
+                name += f"<small>its file holds {held:,} bytes of tensors</small>"
             over = ' class="n over"' if size > limit else ' class="n"'
-            values = (network.row.validation, network.row.test) if stored else ((), ())
+            shown = [percent(one, 2).replace("±", " ± ") for one in values]
             rows.append(
                 [
-                    f'<td class="name">{text(network.row.name) if index == 0 else ""}</td>',
-                    f"<b>{kind}</b>" if stored else kind,
+                    f'<td class="name">{name}</td>',
+                    label,
                     f"{size:,}",
                     f"<td{over}>{100 * size / limit:.1f}</td>",
-                    *(percent(one, 2).replace("±", " ± ") for one in values),
+                    *shown,
                 ]
             )
-        for what, values in measured(written.get((network.row.name, network.row.role), {})):
-            further.append(
-                [f'<td class="name">{text(network.row.name)}</td>', text(what), percent(values, 2).replace("±", " ± ")]
-            )
     told = paragraph(
-        "Bytes of all weights as the official count has them, and accuracy of the type a network was stored and measured as "
-        "(bold); a dash was not measured."
+        "Bytes of all weights as the official count has them, and the accuracy measured of each; the type a network was stored "
+        "as is bold, a dash was not measured."
     )
-    heads = ("network", "weights", "bytes", "% of the limit", "validation %", "test %")
-    parts = [told, table(heads, rows, numeric=(2, 3, 4, 5))]
-    if further:
-        parts.append(
-            table(("network", "measured", "%"), further, numeric=(2,), caption="Measured in other weight types")
-        )
-    else:
+    heads = ("network", "weights", "bytes", "% of the limit", "validation %", "test %", "unseen devices, test %")
+    parts = [told, table(heads, rows, numeric=range(2, 7))]
+    if not several:
         parts.append(missing(f"This run has measured no other weight type than its own ({NONE} above)."))
     return Section("compression", title, tuple(parts))
 
 
-def measured(row: Mapping[str, Any], path: str = "", inside: bool = False) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Accuracies under keys of ``row`` that name a weight type or a way to it: (what in words, a fraction by seed)."""
-    for key, value in row.items():
-        told, chosen = (
-            f"{path} {key}".strip().replace("_", " "),
-            inside or any(word in key.lower() for word in QUANTISED),
-        )
-        if isinstance(value, Mapping):
-            yield from measured(value, told, chosen)
-        elif chosen and "loss" not in key:
-            values = value if isinstance(value, list | tuple) else [value]
-            if values and all(isinstance(one, float) and 0 <= one <= 1 for one in values):
-                yield told, tuple(values)
+Line = tuple[str, int, list[tuple[float, ...]]]  # weights (HTML), bytes, accuracies as in MEASURES
+
+
+def _as_stored(cost: Cost, network: Network) -> list[Line]:
+    stored, row = network.row.weight_type, network.row
+    known = [row.validation, row.test, row.unseen_test]
+    return [
+        (_bold(kind, kind == stored), cost.weight_bytes(kind), known if kind == stored else [()] * len(known))
+        for kind in BYTES_PER_WEIGHT
+    ]
+
+
+def _measured(cost: Cost, measured: Mapping[str, Any], own: str) -> list[Line]:
+    lines = []
+    for kind, by_split in measured.items():
+        label, weights = VERSIONS.get(kind, (kind, kind if kind in BYTES_PER_WEIGHT else own))
+        values = [_fractions(by_split, split, group) for split, group in MEASURES]
+        last = kind == "qat" or kind == own
+        lines.append((_bold(text(label), last), cost.weight_bytes(weights), values))
+    return lines
+
+
+def _bold(label: str, bold: bool) -> str:
+    return f"<b>{label}</b>" if bold else label
+
+
+def versions(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a row of front.json says of its network in other weight types: by type, split and group of devices."""
+    found = row.get("versions")
+    return (
+        {str(kind): value for kind, value in found.items() if isinstance(value, Mapping)}
+        if isinstance(found, Mapping)
+        else {}
+    )
+
+
+def _fractions(by_split: Mapping[str, Any], split: str, group: str) -> tuple[float, ...]:
+    """Accuracies over the seeds, without those that have none."""
+    of_split = by_split.get(split)
+    values = of_split.get(group) if isinstance(of_split, Mapping) else None
+    return tuple(float(one) for one in values if isinstance(one, int | float)) if isinstance(values, list) else ()

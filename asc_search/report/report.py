@@ -47,7 +47,8 @@ def write_report(view: View, path: Path) -> None:
 def state(view: View) -> str:
     """How far the run is, in words."""
     done, wanted = len(view.trained), view.space.search.trials
-    running = sum(trial.state is TrialState.RUNNING for trial in view.trials)
+    # A trial without a worker's name is that of the process that holds the folder, or was left behind by it.
+    running = any(trial.state is TrialState.RUNNING and trial.user_attrs.get("worker") for trial in view.trials)
     if view.complete:
         return "finished"
     if not view.trials:

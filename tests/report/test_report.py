@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -18,7 +19,6 @@ from typer.testing import CliRunner
 from asc_search.cli import app
 from asc_search.errors import RunFolderError
 from asc_search.files import read_json, write_json
-from asc_search.report.compression_section import measured
 from asc_search.report.cost_section import blocks
 from asc_search.report.importance import importances
 from asc_search.report.progress_section import growth
@@ -200,14 +200,23 @@ def test_blocks_add_up_to_the_cost(finished_run: RunFolder) -> None:
     assert sum(params for _, _, params in blocks(cost.layers)) == cost.params
 
 
-def test_measured_weight_types_are_found_wherever_a_row_keeps_them() -> None:
-    row = {
-        "test": [0.5],
-        "weight_type": "fp16",
-        "int8_test": [0.4, 0.5],
-        "qat": {"validation": 0.25, "log_loss": [0.3]},
+def test_weight_types_measured_stand_side_by_side(finished_run: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished_run.root, run.root)
+    rows = read_json(run.root / "front.json")
+    best = max((row for row in rows if row["role"] == "finalist"), key=lambda row: mean(row["validation"]))
+    best["versions"] = {
+        "fp32": {"validation": {"all": [0.8, 0.9]}, "test": {"all": [0.7], "unseen": [0.61]}},
+        "ptq": {"validation": {"all": [0.5, None]}, "test": "damaged"},
     }
-    assert dict(measured(row)) == {"int8 test": (0.4, 0.5), "qat validation": (0.25,)}
+    best["stored_bytes"] = 12_345
+    write_json(run.root / "front.json", rows)
+    page = report_of(run, tmp_path / "report.html")
+    table = page.rows["compression"]
+    assert table[1][1:2] + table[1][4:] == ["fp32", "85.00 ± 7.07", "70.00", "61.00"] and "12,345 bytes" in table[1][0]
+    assert table[2][1:2] + table[2][4:] == ["int8 after training", "50.00", "-", "-"]
+    assert int(table[1][2].replace(",", "")) == 4 * best["params"] == 4 * int(table[2][2].replace(",", ""))
+    assert "no other weight type" not in page.text
 
 
 def test_every_stage_of_a_run_has_a_report(finished_run: RunFolder, tmp_path: Path) -> None:
@@ -235,8 +244,14 @@ def test_a_trial_under_way_shows_a_search_under_way(tmp_path: Path) -> None:
     run = made_up_run(tmp_path / "run", trials=3, retrained=False)
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{run.database}")
     run.space_file.write_text(run.space_file.read_text().replace("trials: 3", "trials: 30"))
-    study.ask()
-    assert "searching, 3 of 30 trained" in report_of(run, tmp_path / "report.html").text
+    left = study.ask()
+    assert "interrupted: searching, 3 of 30 trained" in report_of(run, tmp_path / "report.html").text
+    left.set_user_attr("worker", "host 1")
+    assert " searching, 3 of 30 trained" in report_of(run, tmp_path / "report.html").text
+    assert "interrupted" not in report_of(run, tmp_path / "report.html").text
+    write_json(run.root / "holder.json", {"pid": os.getpid()})
+    left.set_user_attr("worker", None)
+    assert "interrupted" not in report_of(run, tmp_path / "report.html").text
 
 
 def test_names_from_outside_stay_text(tmp_path: Path, finished_run: RunFolder) -> None:
