@@ -10,6 +10,7 @@ KINDS = ("logmel", "raw")
 MEL_SCALES = ("htk", "slaney", "fant", "kaldi")
 MEL_NORMS = ("none", "slaney")
 LOGS = ("ln", "log10")
+AUDIOSET_MEAN, AUDIOSET_DEVIATION = -4.5, 5.0
 STANDARDISATIONS = ("none", "sample", "frequency", "global", "audioset")
 
 
@@ -32,7 +33,8 @@ class FrontEnd:
 
     ``deltas`` adds the slope over five frames as further channels. ``standardise``: ``sample`` gives every channel of
     every window mean 0 and deviation 1; ``frequency`` and ``global`` do so with statistics of the training part, by
-    mel bin or by channel, which ``standardise.Standardise`` holds; ``audioset`` takes EfficientAT's for AudioSet, -4.5 and 5.
+    mel bin or by channel, which ``standardise.Standardise`` holds. ``audioset``, for log-mels, is (x - AUDIOSET_MEAN) /
+    AUDIOSET_DEVIATION, as EfficientAT's taggers have it.
     """
 
     rate_hz: int = 32_000
@@ -81,8 +83,8 @@ class FrontEnd:
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether it is standardised with statistics that belong to the trained model."""
-        return self.standardise in ("frequency", "global", "audioset")
+        """Whether it is standardised with statistics of the training part, which belong to the trained model."""
+        return self.standardise in ("frequency", "global")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.frontend_spec import AUDIOSET_DEVIATION, AUDIOSET_MEAN, FrontEnd
 from asc_search.audio.standardise import standardised
 
 BANDS = 8
@@ -69,7 +69,7 @@ def deltas(x: torch.Tensor) -> torch.Tensor:
 
 
 def finished(log_mel: torch.Tensor, spec: FrontEnd) -> torch.Tensor:
-    """What follows the logarithm: (batch, channels, mels, frames) standardised per sample and with deltas, as ``spec`` says.
+    """What follows the logarithm: (batch, channels, mels, frames) standardised, unless with statistics, and with deltas.
 
     Log-mels first, then deltas; these are the slope of standardised log-mels and are standardised in turn (DSMN's code).
     Augmentations of log-mels that must come before this work on the output of ``LogMel.bare``.
@@ -77,6 +77,8 @@ def finished(log_mel: torch.Tensor, spec: FrontEnd) -> torch.Tensor:
     alone = spec.standardise == "sample"
     if alone:
         log_mel = standardised(log_mel)
+    if spec.standardise == "audioset":
+        log_mel = (log_mel - AUDIOSET_MEAN) / AUDIOSET_DEVIATION
     if not spec.deltas:
         return log_mel
     slope = deltas(log_mel)

@@ -34,11 +34,6 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", deviation.float().clamp_min(MIN_DEVIATION))
 
     @classmethod
-    def audioset(cls) -> Standardise:
-        """What EfficientAT's taggers were trained with: (x + 4.5) / 5."""
-        return cls(torch.full((1, 1, 1), -4.5), torch.full((1, 1, 1), 5.0))
-
-    @classmethod
     def fit(cls, batches: Iterable[torch.Tensor], spec: FrontEnd) -> Standardise:
         """The statistics of all ``batches`` (batch, channels, freq, time) of the training part, taken in float64.
 

@@ -177,9 +177,9 @@ def _check_wishes(format_: str, out: Path) -> None:
 
 
 def _check_front_end(frontend: FrontEnd) -> None:
-    if frontend.channels != 1 or frontend.standardise not in ("none", "sample"):
+    if frontend.channels != 1 or frontend.needs_statistics:
         found = f"{frontend.channels} channels, standardise: {frontend.standardise}"
-        what = f"{found}; what can be exported has one channel, standardised by itself (sample) or not at all (none)"
+        what = f"{found}; what can be exported has one channel and no statistics of the training part"
         raise ExportError("Nothing was exported:", [Problem("front end", what)])
 
 

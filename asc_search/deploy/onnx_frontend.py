@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.frontend_spec import AUDIOSET_DEVIATION, AUDIOSET_MEAN, FrontEnd
 from asc_search.audio.logmel import DELTA_REACH, LogMel, mel_filters
 from asc_search.audio.standardise import MIN_DEVIATION
 
@@ -61,6 +61,10 @@ def frontend_graph(spec: FrontEnd) -> ModelProto:
     x = graph.node("Unsqueeze", x, graph.constant([1, 2])) if spec.kind == "raw" else _log_mel(graph, x, spec)
     if spec.standardise == "sample":
         x = _standardised(graph, x)
+    if spec.standardise == "audioset":
+        x = graph.node(
+            "Mul", graph.node("Sub", x, graph.constant(AUDIOSET_MEAN)), graph.constant(1 / AUDIOSET_DEVIATION)
+        )
     if spec.kind != "raw" and spec.deltas:
         slope = _deltas(graph, x, spec)
         slope = _standardised(graph, slope) if spec.standardise == "sample" else slope

@@ -17,7 +17,6 @@ from asc_search.space.space import TaggerTeacher
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
-from asc_search.train.statistics import training_statistics
 
 BATCH = 256
 MIXED = 0.5  # share of the windows that are mixtures, where there are any
@@ -58,12 +57,11 @@ def _with_head(teacher: TaggerTeacher, candidate: Candidate, material: Material)
     """The tagger's state_dict with a last layer for the task: regression on what its own saw, L2 penalty ``decay``."""
     network = load_tagger(teacher.weights).network.to(device())
     windows = frontend_windows(material.folder, material.training, candidate.frontend)
-    statistics = training_statistics(material.folder, material.training, candidate.frontend)
     rows = np.flatnonzero(windows.audible)
     seen = []
     for start in range(0, len(rows), BATCH):
         x = torch.from_numpy(windows.values[rows[start : start + BATCH]].astype(np.float32))
-        seen.append(_before_last(network, x if statistics is None else statistics(x)).cpu())
+        seen.append(_before_last(network, x).cpu())
     labels = material.training.label_array()[windows.clip_of[rows]]
     head = fit_head(torch.cat(seen).numpy(), labels, len(material.training.classes), teacher.decay)
     scaled = head.weight / head.scale

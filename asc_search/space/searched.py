@@ -143,6 +143,8 @@ def _check_frontend(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
     if not isinstance(front["seconds"].domain, Constant):
         report("seconds", "cannot be searched: students and teachers hear the same windows; give one length")
     if front["kind"].domain == Constant("raw"):
+        if "audioset" in front["standardise"].domain.corners:
+            report("standardise", "audioset is for log-mels, and frontend.kind is raw")
         return  # the rest is about frames and mel filters
     if any(value % 2 for value in front["n_fft"].domain.corners):
         report("n_fft", "must be even, best a power of two")

@@ -30,8 +30,6 @@ def training_statistics(folder: Path, training: Clips, frontend: FrontEnd) -> St
     """
     if not frontend.needs_statistics:
         return None
-    if frontend.standardise == "audioset":
-        return Standardise.audioset()
     path = derived_path(folder, training, "statistics.safetensors", frontend)
     if not path.exists():
         fitted = Standardise.fit(_batches(frontend_windows(folder, training, frontend)), frontend)

@@ -11,6 +11,7 @@ import torch
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.frontends import FRONTENDS, front_end
+from asc_search.audio.kaldi_mel import student_front_end
 from asc_search.deploy.onnx_frontend import frontend_graph
 from asc_search.deploy.onnx_network import constant_bytes
 from asc_search.deploy.session import open_session
@@ -25,7 +26,8 @@ ODD = {
         rate_hz=16_000, n_fft=1000, window=800, hop=333, mels=33, seconds=2.0, centre=False, pre_emphasis=0.95
     ),
 }
-SPECS = {**{name: replace(spec, channels=1) for name, spec in FRONTENDS.items()}, **ODD}
+TAGGERS = {"as a tagger": student_front_end(1.0)}
+SPECS = {**{name: replace(spec, channels=1) for name, spec in FRONTENDS.items()}, **ODD, **TAGGERS}
 
 
 def waves(spec: FrontEnd) -> np.ndarray:
