@@ -93,7 +93,7 @@ def _lone_norm(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     x = node.args[0]
     if x.target in CONVOLUTIONS or len(_shape(x)) != 4:
         return None
-    scale, shift, mean, variance = (_value(graph, one).detach() for one in node.args[1:5])
+    scale, shift, mean, variance = (tensor_of(graph, one).detach() for one in node.args[1:5])
     factor = scale / torch.sqrt(variance + node.args[7])
     weight = _held(graph, f"{node.name}_weight", factor.reshape(-1, 1, 1, 1).clone(), node)
     bias = _held(graph, f"{node.name}_bias", shift - mean * factor, node)
@@ -104,14 +104,14 @@ def _wide_conv(graph: fx.GraphModule, node: fx.Node) -> fx.Node:
     """A convolution over one axis as one over two, the other being 1 long."""
     x, kernel, bias, stride, padding, dilation, groups = (*node.args, *(None, [1], [0], [1], 1)[len(node.args) - 2 :])
     name = str(kernel.target).replace(".", "_")
-    weight = _held(graph, f"{name}_wide", _value(graph, kernel).detach().unsqueeze(3).clone(), node)
+    weight = _held(graph, f"{name}_wide", tensor_of(graph, kernel).detach().unsqueeze(3).clone(), node)
     maps = _called(graph, node, ATEN.unsqueeze.default, x, 3)
     wide = [[value[0], other] for value, other in ((stride, 1), (padding, 0), (dilation, 1))]
     made = _called(graph, node, ATEN.conv2d.default, maps, weight, bias, *wide, groups)
     return _called(graph, node, ATEN.squeeze.dim, made, 3)
 
 
-def _value(graph: fx.GraphModule, node: fx.Node) -> torch.Tensor:
+def tensor_of(graph: fx.GraphModule, node: fx.Node) -> torch.Tensor:
     """The tensor that a node fetches from the module."""
     found: object = graph
     for part in str(node.target).split("."):

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from asc_search.compress.fold import fold_norms
 from asc_search.compress.friendly import ATEN, make_friendly
 from asc_search.errors import AscSearchError, MissingExtraError, NetworkError
 from asc_search.nets.graph_file import described, rebuilt
@@ -110,6 +111,7 @@ def converted(prepared: fx.GraphModule) -> fx.GraphModule:
     pt2e = extra_int8("torchao.quantization.pt2e.quantize_pt2e")
     set_training(prepared, False)
     with _quiet(), _refusals():
+        fold_norms(prepared)
         return _plain(pt2e.convert_pt2e(prepared))
 
 

@@ -17,6 +17,7 @@ from torch import fx, nn
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.compress import qat
 from asc_search.compress.calibration import post_training
+from asc_search.compress.fold import fold_norms
 from asc_search.compress.pt2e import check_int8, converted, prepared_for_training
 from asc_search.compress.qat import recipe_of, train_quantised
 from asc_search.errors import MissingExtraError
@@ -107,7 +108,17 @@ def test_training_freezes_resumes_and_keeps_what_it_learnt(
     float_model: Model, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = material.inputs(CANDIDATE).windows.values[:].astype(np.float32)
-    prepared = prepared_for_training(float_model.network, inputs)
+    network = copy.deepcopy(float_model.network)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eps = 0.01  # unlike PyTorch's, which torchao puts in its place
+    prepared = prepared_for_training(network, inputs)
+    exact, x = copy.deepcopy(prepared), torch.from_numpy(inputs)
+    exact.apply(pytest.importorskip("torchao.quantization.pt2e").disable_fake_quant)
+    with torch.no_grad():
+        assert torch.allclose(exact(x), network(x), atol=1e-5)
+        fold_norms(exact)
+        assert torch.allclose(exact(x), network(x), atol=1e-5)
     monkeypatch.setattr(qat, "prepared_for_training", lambda network, calibration: copy.deepcopy(prepared))
     ended: list[fx.GraphModule] = []
     monkeypatch.setattr(qat, "converted", lambda graph: ended.append(graph) or graph)
@@ -143,7 +154,6 @@ def test_training_freezes_resumes_and_keeps_what_it_learnt(
     again = load_file(tmp_path / "parts")
     assert all(torch.equal(value, again[name]) for name, value in states[4].items())
     monkeypatch.undo()
-    x = torch.from_numpy(inputs)
     with torch.no_grad():
         fake, real = ended[0](x), converted(ended[0])(x)
     assert float((fake - real).square().sum() / fake.square().sum()) < 1e-2

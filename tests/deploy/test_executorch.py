@@ -14,11 +14,15 @@ from support import asc_search
 
 from asc_search.deploy.artefact import open_artefact
 from asc_search.deploy.executorch import open_program
+from asc_search.deploy.from_run import deploy_run
 from asc_search.deploy.session import open_session
 from asc_search.errors import ArtefactError
 from asc_search.files import read_json
+from asc_search.job import Wishes, run_job
+from asc_search.space.load import load
 from asc_search.study.records import FinalistRow
 from asc_search.study.retrain import MODEL
+from asc_search.study.run_folder import RunFolder
 from asc_search.train.clip_scores import softmax
 from asc_search.train.model_file import load_model
 
@@ -45,21 +49,17 @@ retrain: {epochs: 10, seeds: 1, finalists: 1, references: [], int8_tolerance: -1
 def int8_run(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
     """The folder of a run whose only weight type is int8, its finalist trained with fake quantisation."""
     root = tmp_path_factory.mktemp("int8")
-    (root / "small.yaml").write_text(SPACE)
-    done = asc_search(
-        "run", root / "small.yaml", "--data", f"folder:{demo_folder}", "--out", root / "run", "--threads", 1
-    )
-    assert done.returncode == 0, done.stderr
+    (root / "small.yaml").write_text(SPACE.replace("source: demo", f"source: 'folder:{demo_folder}'"))
+    run_job(load(root / "small.yaml"), RunFolder(root / "run"), Wishes())
     return root / "run"
 
 
 @pytest.fixture(scope="module")
 def program(int8_run: Path) -> Path:
-    """The folder `asc-search export --format executorch` wrote of it."""
+    """The folder `asc-search export --format executorch` writes of it."""
     folder = int8_run.parent / "program"
-    done = asc_search("export", int8_run, "--format", "executorch", "--out", folder, "--int8-tolerance", 100)
-    assert done.returncode == 0, done.stderr
-    assert "model_int8.pte" in done.stdout
+    done = deploy_run(RunFolder(int8_run), "executorch", folder, int8_tolerance=100)
+    assert list(done.models) == ["model_int8.pte"]
     return folder
 
 
@@ -104,8 +104,7 @@ def test_a_damaged_program_is_one_line(program: Path, tmp_path: Path) -> None:
 
 def test_onnx_of_an_int8_finalist_is_its_own_graph(int8_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "onnx"
-    done = asc_search("export", int8_run, "--format", "onnx", "--out", out, "--int8-tolerance", 100)
-    assert done.returncode == 0, done.stderr
+    deploy_run(RunFolder(int8_run), "onnx", out, int8_tolerance=100)
     graph = onnx.load(out / "model_int8.onnx").graph
     kinds = {onnx.numpy_helper.to_array(one).dtype for one in graph.initializer}
     assert np.dtype(np.int8) in kinds and any(node.op_type == "DequantizeLinear" for node in graph.node)
