@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from asc_search.data.clips import Clips
-from asc_search.distill.teachers import check_weights
+from asc_search.distill.weights import fetch_weights
 from asc_search.errors import AscSearchError
 from asc_search.files import write_atomically, write_json
 from asc_search.nets.network import price
@@ -52,8 +52,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
     Raises:
         AscSearchError: what a person can mend; everything computed so far stays.
     """
-    check_weights(space.pool.values())
     with run.locked():
+        space = replace(space, pool=fetch_weights(space.pool, run.root / "weights"))
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
         clips = opened.clips
         notes = {"source": space.data.source, "folder": str(Path(space.file).resolve().parent)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asc_search.errors import Problem, SpaceError
-from asc_search.space import sections
+from asc_search.space import pools, sections
 from asc_search.space.conditions import resolve
 from asc_search.space.grammar import entries
 from asc_search.space.searched import searched
@@ -69,8 +69,8 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     given = entries(root, "", SECTIONS, mistakes)
     distillation = given.get("distillation")
     taught = distillation.value if distillation is not None and isinstance(distillation.value, dict) else {}
-    pool = sections.pool(taught.get("pool"), folder or Path(), sections.seconds(given.get("frontend")), mistakes)
-    peers = sections.peers(taught.get("peer_pool"), mistakes)
+    pool = pools.pool(taught.get("pool"), folder or Path(), pools.seconds(given.get("frontend")), mistakes)
+    peers = pools.peers(taught.get("peer_pool"), pool, mistakes)
     drafts, layers = searched(given, list(pool), list(peers), root.line, mistakes)
     parameters = resolve(drafts, mistakes)
     space = Space(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.clips import Clips
-from asc_search.distill.teachers import teach
+from asc_search.distill.teachers import Taught, teach
 from asc_search.progress import Stage
-from asc_search.space.candidate import Training
-from asc_search.space.space import Space
+from asc_search.space.candidate import Distillation, Training
+from asc_search.space.space import HeadPeer, RunTeacher, Space, SpecialistTeacher
+from asc_search.study.assistants import from_run
 from asc_search.study.create import derived_seed
 from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder
@@ -17,6 +19,7 @@ from asc_search.train.candidate import Material
 from asc_search.train.corrections import parallel_pairs
 from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.responses import GENERATED, Responses
+from asc_search.train.shares import Judged
 from asc_search.train.windows import open_cuts
 
 
@@ -32,35 +35,48 @@ def teach_all(
     """
     frontend = FrontEnd(**_constants(space, "frontend"))
     recipe = Training(**_constants(space, "training"))
-    lessons, responses = {}, responses_of(space)
+    responses = responses_of(space)
     if _may_be(space, "training.correction_p"):
         parallel_pairs(training)  # before anything is trained
     mixtures = None
     if _may_be(space, "distillation.mixed"):
         cuts = open_cuts(run.root / "features", training, frontend.rate_hz, frontend.seconds, frontend.channels)
         mixtures = draw_mixtures(cuts.clip_of, cuts.audible, derived_seed(space.search.seed, "mixtures"))
-    for name in names:
+    known: dict[str, Taught] = {}
+    for name in in_order(space, names):
         teacher = space.pool[name]
-        epochs = getattr(teacher, "epochs", 1)
-        stage.begin(f"teacher {name}", epochs)
-        seed = derived_seed(space.search.seed, "teacher", name)
-        taught = teach(
+        stage.begin(f"teacher {name}", getattr(teacher, "epochs", 1))
+        known[name] = taught = teach(
             run.root,
-            teacher,
+            from_run(teacher, training) if isinstance(teacher, RunTeacher) else teacher,
             training,
             validation,
             frontend,
             recipe,
-            seed,
+            derived_seed(space.search.seed, "teacher", name),
             lambda state: stage.epoch(state.epoch),
             responses,
             mixtures,
+            known[teacher.of.name] if isinstance(teacher, SpecialistTeacher) else None,
         )
-        lessons[name] = taught.lesson
-        stage.end(
-            f"teacher {name}: {100 * taught.validation.accuracy:.1f} % on validation ({len(training)} training clips)"
-        )
-    return Material(run.root, training, lessons, responses, mixtures, space.peers)
+        reached = "not measured" if taught.validation is None else f"{100 * taught.validation.accuracy:.1f} %"
+        stage.end(f"teacher {name}: {reached} on validation ({len(training)} training clips)")
+    lessons = {name: taught.lesson for name, taught in known.items()}
+    judged = Judged(validation.label_array(), validation.devices)
+    return Material(run.root, training, lessons, responses, mixtures, space.peers, judged)
+
+
+def in_order(space: Space, names: Collection[str]) -> list[str]:
+    """The teachers ``names`` and those that they come from, none before the one it comes from."""
+    specialists = [name for name in names if isinstance(space.pool[name], SpecialistTeacher)]
+    needed = {*names, *(space.pool[name].of.name for name in specialists)}
+    return [name for name in space.pool if name in needed and name not in specialists] + specialists
+
+
+def taught_by(space: Space, plan: Distillation) -> tuple[str, ...]:
+    """The teachers of a training by ``plan``, those among its peers included."""
+    peers = [space.peers[name] for name in plan.peers]
+    return tuple(dict.fromkeys([*plan.teachers, *(peer.teacher for peer in peers if isinstance(peer, HeadPeer))]))
 
 
 def _may_be(space: Space, name: str) -> bool:
@@ -91,7 +107,7 @@ def train_on_subset(
     space: Space, run: RunFolder, finalist: Finalist, part: str, training: Clips, validation: Clips, stage: Stage
 ) -> Trained:
     """``finalist`` and its teachers trained from scratch on the clips of ``part`` alone."""
-    material = teach_all(space, run, finalist.candidate.distillation.teachers, training, validation, stage)
+    material = teach_all(space, run, taught_by(space, finalist.candidate.distillation), training, validation, stage)
     folder = run.root / "subsets" / part / f"{finalist.digest}-{training.digest()[:8]}"
     stage.begin(f"split {part}", space.retrain.epochs)
     trained = retrain(finalist, material, validation, folder, space.retrain.epochs, 0, stage.epoch)
