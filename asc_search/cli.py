@@ -13,6 +13,7 @@ import typer
 
 from asc_search import __version__
 from asc_search.cli_bench import bench_app, use_threads
+from asc_search.cli_study import add_study_commands
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
 
@@ -31,6 +32,7 @@ data_app = typer.Typer(help="Get and check data sets.", no_args_is_help=True)
 app.add_typer(space_app, name="space")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
+add_study_commands(app, data_app)
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ from asc_search.space.conditions import resolve
 from asc_search.space.grammar import entries
 from asc_search.space.searched import searched
 from asc_search.space.space import Space
-from asc_search.space.tree import Mistakes, near, parse
+from asc_search.space.tree import Mistakes, Node, near, parse
 
 SECTIONS = (
     "data",
@@ -66,14 +66,21 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     root = parse(text, mistakes)
     if root is None:
         mistakes.check()
+    space = space_of(root, text, file, folder or Path(), mistakes)
+    mistakes.check()
+    return space
+
+
+def space_of(root: Node, text: str, file: str, folder: Path, mistakes: Mistakes) -> Space:
+    """The space of the tree ``root`` of ``text``; what is wrong with it goes to ``mistakes``."""
     given = entries(root, "", SECTIONS, mistakes)
     distillation = given.get("distillation")
     taught = distillation.value if distillation is not None and isinstance(distillation.value, dict) else {}
-    pool = pools.pool(taught.get("pool"), folder or Path(), pools.seconds(given.get("frontend")), mistakes)
+    pool = pools.pool(taught.get("pool"), folder, pools.seconds(given.get("frontend")), mistakes)
     peers = pools.peers(taught.get("peer_pool"), pool, mistakes)
     drafts, layers = searched(given, list(pool), list(peers), root.line, mistakes)
     parameters = resolve(drafts, mistakes)
-    space = Space(
+    return Space(
         file=file,
         source_text=text,
         parameters=parameters,
@@ -88,5 +95,3 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
         export=sections.export(given.get("export"), mistakes),
         peers=peers,
     )
-    mistakes.check()
-    return space

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asc_search.nets.blocks import Option, families
+from asc_search.nets.systems import SYSTEMS
 from asc_search.space.grammar import complaint, constants, entries
 from asc_search.space.schema import BASE, FRONTEND, MULTIPLIER, TRAINING, number, stride
 from asc_search.space.space import (
@@ -40,6 +41,7 @@ def peer_options() -> dict[str, Option]:
         "multiplier": MULTIPLIER,
         "expansion": blocks[names[0]].options["expansion"],
         "stem_stride": stride("stride of the stem's second convolution (freq x time)", "2x2"),
+        "design": Option("str", "", "a published design instead", choices=("", *SYSTEMS)),
     }
 
 
@@ -109,7 +111,7 @@ def peers(node: Node | None, pool: Mapping[str, Teacher], mistakes: Mistakes) ->
                 what = "is a table of logits; a peer needs a teacher with an embedding"
                 mistakes.add(given["teacher"].line, join(path, "teacher"), what)
             continue
-        given = entries(peer, path, options, mistakes, ("family",))
+        given = entries(peer, path, options, mistakes, _required(peer))
         found[name] = Peer(name, **_network(given, path, options, mistakes))
     return found
 
@@ -166,7 +168,7 @@ def _teacher(
         return str(constants(given, path, options, mistakes)["of"])
     if kind.value in _PATHS:
         return _from_file(kind.value, name, node, path, folder, options, mistakes)
-    given = entries(node, path, ["kind", *options, "frontend"], mistakes, ("family",))
+    given = entries(node, path, ["kind", *options, "frontend"], mistakes, _required(node))
     values = _network(given, path, options, mistakes)
     place = join(path, "frontend")
     own = entries(given.get("frontend"), place, FRONTEND, mistakes)
@@ -175,6 +177,11 @@ def _teacher(
         what = f"{own_values['seconds']:g} s is shorter than the students' windows of {student_s:g} s, which it has to cover"
         mistakes.add(own["seconds"].line, join(place, "seconds"), what)
     return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))
+
+
+def _required(node: Node) -> tuple[str, ...]:
+    """What a declared network needs: its family, unless it is a published design."""
+    return () if isinstance(node.value, dict) and "design" in node.value else ("family",)
 
 
 def _network(given: Mapping[str, Node], path: str, options: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:

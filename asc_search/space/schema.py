@@ -184,7 +184,9 @@ DATA = {
     "lists": Option("str", "", "folder of the official lists split5.csv, ... (tau2022); fetched without one"),
     "validation_fraction": number(0.2, 0.01, 0.9, "share of the training part kept for validation"),
     "seed": number(0, 0, 2**32 - 1, "seed of the split"),
-    "responses": Option("str", "generated", "device responses: `generated`, or a folder of impulse responses (wav)"),
+    "responses": Option(
+        "str", "generated", "device responses: `generated`, a folder of wavs, or `responses` (in the data's)"
+    ),
     "allow_leaky_split": Option("bool", False, "accept splits that share recording locations"),
 }
 

@@ -13,6 +13,7 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.cost import Shape
 from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec, Scalar
+from asc_search.nets.systems import system
 from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
 
@@ -91,7 +92,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Peer:
-    """A larger network that learns beside students, on their front end and by their training."""
+    """A larger network that learns beside students, on their front end and by their training.
+
+    It is a published ``design``, or where that is empty built of a family like a mobile network.
+    """
 
     name: str
     family: str
@@ -99,9 +103,12 @@ class Peer:
     multiplier: float
     expansion: float
     stem_stride: tuple[int, int]
+    design: str = field(default="", kw_only=True)
 
     def network(self, shape: Shape, classes: int) -> NetSpec:
         """The network that hears inputs of ``shape``."""
+        if self.design:
+            return system(self.design)().with_input(shape).with_classes(classes)
         return mobile(self.family, shape, classes, self.base, self.multiplier, self.expansion, self.stem_stride)
 
 

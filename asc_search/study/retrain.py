@@ -26,7 +26,7 @@ from asc_search.study.create import derived_seed
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
-from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
 from asc_search.train.metrics import Metrics
@@ -97,10 +97,11 @@ def retrain(
     epochs: int,
     seed: int,
     on_epoch: Callable[[int], None],
+    origin: Origin | None = None,
 ) -> Trained:
     """Train ``finalist`` for all ``epochs`` from ``seed`` into ``folder``; done before: read back, half done: continued.
 
-    ``on_epoch`` hears how many epochs are done.
+    ``on_epoch`` hears how many epochs are done. It begins at ``origin`` where there is one.
 
     Raises:
         DivergedError: the training diverged.
@@ -117,6 +118,7 @@ def retrain(
         epochs=epochs,
         before_epoch=prune,
         after_epoch=lambda state: on_epoch(state.epoch),
+        origin=origin,
     )
     prune(state)  # a training of one epoch is pruned right after it
     model = Model(candidate, material.training.classes, state.network, state.standardise)

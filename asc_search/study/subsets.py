@@ -22,11 +22,15 @@ from asc_search.train.responses import GENERATED, Responses
 from asc_search.train.shares import Judged
 from asc_search.train.windows import open_cuts
 
+OF_DATA = "responses"  # what `data.responses: responses` means: the folder so called in that of the data
+
 
 def teach_all(
-    space: Space, run: RunFolder, names: tuple[str, ...], training: Clips, validation: Clips, stage: Stage
+    space: Space, run: RunFolder, names: tuple[str, ...], training: Clips, validation: Clips, stage: Stage | None
 ) -> Material:
     """The material of trainings on ``training``: each named teacher trained on these clips alone, logits cached.
+
+    Without a ``stage`` nothing is said of it.
 
     Raises:
         WeightsError: a tagger's weights cannot be used.
@@ -45,7 +49,8 @@ def teach_all(
     known: dict[str, Taught] = {}
     for name in in_order(space, names):
         teacher = space.pool[name]
-        stage.begin(f"teacher {name}", getattr(teacher, "epochs", 1))
+        if stage is not None:
+            stage.begin(f"teacher {name}", getattr(teacher, "epochs", 1))
         known[name] = taught = teach(
             run.root,
             from_run(teacher, training) if isinstance(teacher, RunTeacher) else teacher,
@@ -54,11 +59,13 @@ def teach_all(
             frontend,
             recipe,
             derived_seed(space.search.seed, "teacher", name),
-            lambda state: stage.epoch(state.epoch),
+            (lambda state: None) if stage is None else (lambda state: stage.epoch(state.epoch)),
             responses,
             mixtures,
             known[teacher.of.name] if isinstance(teacher, SpecialistTeacher) else None,
         )
+        if stage is None:
+            continue
         reached = "not measured" if taught.validation is None else f"{100 * taught.validation.accuracy:.1f} %"
         stage.end(f"teacher {name}: {reached} on validation ({len(training)} training clips)")
     lessons = {name: taught.lesson for name, taught in known.items()}
@@ -85,12 +92,14 @@ def _may_be(space: Space, name: str) -> bool:
 
 
 def responses_of(space: Space) -> Responses:
-    """The device responses of the space; a folder is relative to the space's file.
+    """The device responses of the space; a folder is relative to the space's file, ``responses`` is that of the data.
 
     Raises:
         DataError: the folder or a file in it cannot be used.
     """
     source = space.data.responses
+    if source == OF_DATA:
+        source = str(Path(space.data.source.partition(":")[2]) / OF_DATA)
     if source != GENERATED:
         source = str(Path(space.file).parent / Path(source).expanduser())
         Responses(source).at(16_000)  # before anything is trained
