@@ -16,11 +16,12 @@ import torch
 from asc_search.audio.device_ir import convolved, read_responses
 from asc_search.data.audio_io import read_mono, write_wav
 from asc_search.data.clips import Clips
-from asc_search.data.folder import read_listing
+from asc_search.data.folder import Folder, read_listing
 from asc_search.data.source import locate
 from asc_search.errors import DataError, Problem
 from asc_search.files import read_json, write_atomically, write_json
 from asc_search.progress import track
+from asc_search.space.tree import near
 from asc_search.train.responses import TAPS_S
 
 CLEAN, SEEN, UNSEEN = "a", ("s1", "s2", "s3"), ("s4", "s5", "s6")
@@ -28,21 +29,24 @@ CLEAN_SHARE = 0.7  # of the training clips; the seen devices share the rest (TAU
 VERSION = 1
 
 
-def make_mobile(source: str, responses: Path, out: Path, test_folds: Collection[str], seed: int = 0) -> Path:
+def make_mobile(
+    source: str, responses: Path, out: Path, test_folds: Collection[str], seed: int = 0, labels: Collection[str] = ()
+) -> Path:
     """Write the clips of ``source`` (``folder:PATH`` with folds) into ``out`` as a set of seven devices; returns ``out``.
 
     Device ``a`` is the clip as it is, ``s1`` to ``s6`` are heard through six of the impulse ``responses`` (a folder of wavs)
     drawn by ``seed``, the level's range kept; the others are copied to ``out/responses``, to train with. A training clip
     has one device, of each class the same shares: seven tenths ``a``, the rest ``s1`` to ``s3``. A clip of ``test_folds`` is
     there three times: by ``a``, by one of ``s1`` to ``s3`` and by one of ``s4`` to ``s6``. All copies of a clip keep its
-    source id, so no split tears them apart. The same arguments give the same files; unfinished sets are made again.
+    source id, so no split tears them apart. ``labels`` are the classes taken, all without any. The same arguments give the
+    same files; unfinished sets are made again.
 
     Raises:
         DataError: no such source, no such folds, or a source id on both sides; the responses are fewer than seven or
             cannot be used; a file cannot be read.
     """
     listing = read_listing(locate(source).root)
-    clips, folds = listing.clips, listing.folds
+    clips, folds = _of(labels, listing)
     plan = _plan(clips, folds, {str(fold) for fold in test_folds}, seed)
     rate_hz = soundfile.info(str(clips.root / clips.files[0])).samplerate
     bank, names = read_responses(responses, rate_hz, round(TAPS_S * rate_hz), read_mono)
@@ -80,6 +84,16 @@ def make_mobile(source: str, responses: Path, out: Path, test_folds: Collection[
     write_atomically(out / "meta.csv", lambda aside: aside.write_text(table.getvalue(), encoding="utf-8"))
     write_json(out / "mobile.json", note)
     return out
+
+
+def _of(labels: Collection[str], listing: Folder) -> tuple[Clips, tuple[str, ...]]:
+    """The clips of the classes ``labels`` (all without any) and their folds."""
+    clips = listing.clips
+    if unknown := sorted(set(labels) - set(clips.classes)):
+        what = f"no class {', '.join(unknown)}{near(unknown[0], clips.classes)}"
+        raise DataError("the set cannot be made mobile", [Problem("--label", what)])
+    kept = [i for i in range(len(clips)) if not labels or clips.classes[clips.labels[i]] in labels]
+    return clips.take(kept), tuple(listing.folds[i] for i in kept)
 
 
 def _plan(clips: Clips, folds: tuple[str, ...], test_folds: set[str], seed: int) -> list[tuple[int, str]]:
