@@ -11,7 +11,7 @@ from asc_search.nets.blocks import Option
 from asc_search.nets.systems import SYSTEMS
 from asc_search.space.domains import Constant
 from asc_search.space.grammar import constants, entries
-from asc_search.space.load import space_of
+from asc_search.space.load import SECTIONS, space_of
 from asc_search.space.schema import TEXT, number
 from asc_search.space.space import Space
 from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
@@ -79,8 +79,8 @@ def load_study(path: str | Path) -> Study:
     """The study in the YAML file ``path``: the sections of a space, ``rows``, and optionally ``directions``, ``source``
     (whose figures are ``reported``) and ``design`` (a published network for all rows).
 
-    A row is a mapping of full paths of the space to their values (``training.response_p: 0.5``) and of the fields of
-    :class:`Row`.
+    A row is a mapping of full paths of the space to their values (``training.response_p: 0.5``), or of whole sections, and
+    of the fields of :class:`Row`.
 
     Raises:
         SpaceError: the file cannot be read, or has mistakes; all are listed with file, line and key.
@@ -130,16 +130,16 @@ def _row(
     for key, value in given.items():
         if key in _ROW:
             continue
-        if "." not in key:
+        if "." not in key and key not in SECTIONS:
             what = f"unknown key; a row has full paths such as training.lr, and {', '.join(_ROW)}{near(key, _ROW)}"
             mistakes.add(value.line, join(path, key), what)
-        elif key.startswith("data.") and key not in _OF_ALL:
+        elif key.partition(".")[0] == "data" and key not in _OF_ALL:
             mistakes.add(value.line, join(path, key), "all rows share their data; change it in the section data")
         else:
             root = _changed(root, key.split("."), value)
     options = {"design": _design(), "start": TEXT, "specialist": number(0, 0, 10**4, "which confused pair")}
     values = constants({key: given[key] for key in options if key in given}, path, options, mistakes)
-    values["design"] = values["design"] or design
+    values["design"] = values["design"] if "design" in given else design
     if values["design"] and "network" not in root.value:
         root = Node({**root.value, **parse(_ANY, mistakes).value}, root.line)
     space = space_of(root, *where, mistakes)
