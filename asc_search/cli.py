@@ -15,6 +15,7 @@ from asc_search import __version__
 from asc_search.cli_bench import bench_app, use_threads
 from asc_search.cli_export import export
 from asc_search.cli_report import dashboard, report
+from asc_search.cli_study import add_study_commands
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
 
@@ -36,6 +37,7 @@ app.add_typer(bench_app, name="bench")
 app.command()(export)
 app.command()(report)
 app.command()(dashboard)
+add_study_commands(app, data_app)
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ import soxr
 
 from asc_search.errors import AscSearchError
 
-RATES_HZ = (1_000, 1_000_000)  # outside, a header is damaged: resampling it would take all memory or leave nothing
+RATES_HZ = (100, 1_000_000)  # outside, a header is damaged: resampling it would take all memory or leave nothing
 
 
 class UnreadableAudio(AscSearchError):

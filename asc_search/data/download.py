@@ -107,8 +107,8 @@ class Downloader:
             raise _Interrupted(f"the connection ended after {done} of {wanted} bytes")
 
 
-def download(url: str, path: Path, md5: str, downloader: Downloader) -> None:
-    """Make ``path`` the file of ``url`` with that ``md5``; nothing is sent where it is that already.
+def download(url: str, path: Path, checksum: str, downloader: Downloader) -> None:
+    """Make ``path`` the file of ``url`` with that ``checksum`` (hex of MD5 or SHA-256); nothing is sent where it is that already.
 
     It appears under its name only once complete and verified; until then it grows as ``NAME.part``. A resumed file of
     wrong checksum is read once more from the start.
@@ -116,18 +116,19 @@ def download(url: str, path: Path, md5: str, downloader: Downloader) -> None:
     Raises:
         DataError: it cannot be downloaded, or its checksum is wrong.
     """
-    if path.is_file() and _md5(path) == md5:
+    kind = "sha256" if len(checksum) == 64 else "md5"
+    if path.is_file() and _digest(path, kind) == checksum:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     resumed = part.exists()
     downloader(url, part)
-    if resumed and _md5(part) != md5:
+    if resumed and _digest(part, kind) != checksum:
         part.unlink()
         downloader(url, part)
-    if (found := _md5(part)) != md5:
+    if (found := _digest(part, kind)) != checksum:
         part.unlink()
-        what = f"has the checksum {found}, published is {md5}; it was removed"
+        what = f"has the checksum {found}, published is {checksum}; it was removed"
         raise DataError("a download is not what was published", [Problem(url, what)], "run the same command again")
     os.replace(part, path)
 
@@ -148,9 +149,9 @@ def _seconds(headers: http.client.HTTPMessage) -> float:
     return float(value) if value.isdigit() else 0.0
 
 
-def _md5(path: Path) -> str:
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
 def unreachable(url: str, what: str) -> DataError:

@@ -14,7 +14,7 @@ from asc_search.nets.network import Network
 from asc_search.nets.tagger import load_tagger
 from asc_search.space.candidate import Candidate, Distillation, Training
 from asc_search.space.space import TaggerTeacher
-from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device
 
@@ -48,7 +48,7 @@ def tune(
         seed=seed,
         epochs=teacher.epochs,
         after_epoch=after_epoch,
-        weights=weights,
+        origin=None if weights is None else Origin(weights=weights),
     )
     return candidate, state
 

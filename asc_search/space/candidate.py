@@ -102,14 +102,17 @@ class Distillation:
 
     ``reduction`` ``batchmean``: loss = ``weight`` * CE + (1 - ``weight``) * T^2 * KL(teachers || student), T =
     ``temperature``; ``mean``: CE + ``strength`` * KL averaged over the classes too (``losses.distillation``). Several
-    teachers speak by the mean of their ``logits`` or of their ``probabilities`` (``average``). ``features`` is the weight of
-    predicting the teachers' embeddings from the student's pooled features, through a layer that is thrown away; 0 for
-    none. ``mixed`` is the share of an epoch's windows that are mixtures of two, which the teachers have heard as such and
-    whose label is that of both, in their shares.
+    teachers speak by the mean of their ``logits`` or of their ``probabilities``, or their KL are summed (``average``:
+    ``sum``, Seoul 2019), each counting by its ``shares``: ``equal``, or fitted on the validation part, ``learned`` or
+    ``by_device`` (``train.shares``). ``features`` is the weight of predicting the teachers' embeddings from the student's
+    pooled features, through a layer that is thrown away; 0 for none. ``mixed`` is the share of an epoch's windows that are
+    mixtures of two, which the teachers have heard as such and whose label is that of both, in their shares.
 
     ``peers`` is the drawn subset of larger networks that learn beside the student on the same batches, each from the labels
     and from the others (deep mutual learning, ``losses.mutual_learning``): ``mutual`` is the weight of the mean divergence
-    of the others, softened by ``temperature``. The student alone is measured, priced and deployed.
+    of the others, softened by ``temperature``. After the share ``mutual_until`` of the epochs they learn no more: all of them,
+    or ``mutual_teacher`` alone, teach the student what they hear in the same batch (KD after mutual learning, GZHU). The
+    student alone is measured, priced and deployed.
 
     ``class_share`` is, where classes are learnt beside groups of them, the share of the classes in the scores
     (``groups.Fusion``).
@@ -121,10 +124,13 @@ class Distillation:
     reduction: str = "batchmean"
     strength: float = 50.0
     average: str = "logits"
+    shares: str = "equal"
     features: float = 0.0
     mixed: float = 0.0
     peers: tuple[str, ...] = ()
     mutual: float = 1.0
+    mutual_until: float = 1.0
+    mutual_teacher: str = ""
     class_share: float = 0.8
 
     @property
@@ -183,6 +189,9 @@ class Candidate:
         taught += f", {plan.mixed:.0%} mixtures" if plan.mixed else ""
         if plan.peers:
             taught += f", beside {', '.join(plan.peers)} (T {plan.temperature:.2g}, mutual {plan.mutual:.2g})"
+            taught += (
+                f" for {plan.mutual_until:.0%} of the epochs, then taught by them" if plan.mutual_until < 1 else ""
+            )
         if self.groups:
             taught += f", {len(self.groups)} groups beside the classes (share {plan.class_share:.2g})"
         begun = f"begun as {self.parent}; " if self.parent else ""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from asc_search.errors import Problem, SpaceError
-from asc_search.space import sections
+from asc_search.space import pools, sections
 from asc_search.space.conditions import resolve
 from asc_search.space.export_section import export
 from asc_search.space.grammar import entries
 from asc_search.space.layers import PARENT
 from asc_search.space.searched import searched
 from asc_search.space.space import Space, TaggerTeacher
-from asc_search.space.tree import Mistakes, near, parse
+from asc_search.space.tree import Mistakes, Node, near, parse
 
 SECTIONS = (
     "data",
@@ -68,11 +68,18 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     root = parse(text, mistakes)
     if root is None:
         mistakes.check()
+    space = space_of(root, text, file, folder or Path(), mistakes)
+    mistakes.check()
+    return space
+
+
+def space_of(root: Node, text: str, file: str, folder: Path, mistakes: Mistakes) -> Space:
+    """The space of the tree ``root`` of ``text``; what is wrong with it goes to ``mistakes``."""
     given = entries(root, "", SECTIONS, mistakes)
     distillation = given.get("distillation")
     taught = distillation.value if distillation is not None and isinstance(distillation.value, dict) else {}
-    pool = sections.pool(taught.get("pool"), folder or Path(), sections.seconds(given.get("frontend")), mistakes)
-    peers = sections.peers(taught.get("peer_pool"), mistakes)
+    pool = pools.pool(taught.get("pool"), folder, pools.seconds(given.get("frontend")), mistakes)
+    peers = pools.peers(taught.get("peer_pool"), pool, mistakes)
     parents = [name for name, one in pool.items() if isinstance(one, TaggerTeacher) and one.epochs > 0]
     drafts, layers = searched(given, list(pool), list(peers), parents, root.line, mistakes)
     parameters = resolve(drafts, mistakes)
@@ -94,5 +101,4 @@ def loads(text: str, file: str = "space.yaml", folder: Path | None = None) -> Sp
     if space.data.groups and any(one.name == PARENT and one.domain.corners != ("none",) for one in parameters):
         what = "is for networks of all classes and their groups; data.groups cannot be learnt by one that begins as a teacher"
         mistakes.add(given["network"].line, PARENT, what)
-    mistakes.check()
     return space

@@ -63,13 +63,14 @@ def searched(
 def _distillation(
     node: Node | None, pool: Sequence[str], peers: Sequence[str], line: int, mistakes: Mistakes
 ) -> list[Draft]:
+    teaching = Option("str", "", DISTILLATION["mutual_teacher"].doc, choices=("", *peers))
     return [
         _members("teachers", "pool", pool, "teachers whose mean logits are learnt from", node, line, mistakes),
         _members("peers", "peer_pool", peers, "networks that learn beside the student", node, line, mistakes),
         *section(
             "distillation",
             node,
-            as_fields(DISTILLATION),
+            as_fields({**DISTILLATION, "mutual_teacher": teaching}),
             mistakes,
             others=("teachers", "pool", "peers", "peer_pool"),
         ),

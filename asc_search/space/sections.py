@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from asc_search.data.source import KINDS
 from asc_search.nets.blocks import Option
 from asc_search.space.candidate import Groups
-from asc_search.space.grammar import complaint, constants, entries, items
+from asc_search.space.grammar import constants, entries, items
 from asc_search.space.schema import (
     DATA,
     EPOCHS,
-    FRONTEND,
     LIMITS,
     OBJECTIVES,
     PRESET,
@@ -24,19 +21,13 @@ from asc_search.space.schema import (
     SEARCH,
     TEXT,
     Field,
-    peer_options,
-    teacher_options,
 )
 from asc_search.space.space import (
     Budget,
     Data,
-    NetworkTeacher,
-    Peer,
     Retrain,
     Search,
     Space,
-    TaggerTeacher,
-    Teacher,
 )
 from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
 from asc_search.space.weight_type import Int8
@@ -164,97 +155,3 @@ def _designs(
     given: Mapping[str, Node], path: str, key: str, default: tuple[str, ...], mistakes: Mistakes, known: Option
 ) -> tuple[str, ...]:
     return items(given[key], join(path, key), Field(known), mistakes) or () if key in given else default
-
-
-def seconds(node: Node | None) -> float:
-    """The length of the students' windows in the ``frontend`` section; what is wrong there is not reported here."""
-    unheard = Mistakes("")
-    return constants(entries(node, "", FRONTEND, unheard), "", {"seconds": FRONTEND["seconds"]}, unheard)["seconds"]
-
-
-def pool(node: Node | None, folder: Path, student_s: float, mistakes: Mistakes) -> dict[str, Teacher]:
-    """The teachers by name; ``node`` is a mapping of declarations, or a list of them with ``name``.
-
-    ``student_s`` is the length of the students' windows.
-    """
-    declared = _declared(node, "distillation.pool", "teachers", mistakes)
-    return {
-        name: _teacher(name, teacher, place, folder, student_s, mistakes) for name, (teacher, place) in declared.items()
-    }
-
-
-def peers(node: Node | None, mistakes: Mistakes) -> dict[str, Peer]:
-    """The networks that may learn beside a student by name, declared as :func:`pool`'s."""
-    declared, options = _declared(node, "distillation.peer_pool", "peers", mistakes), peer_options()
-    found = {}
-    for name, (peer, path) in declared.items():
-        given = entries(peer, path, options, mistakes, ("family",))
-        found[name] = Peer(name, **_network(given, path, options, mistakes))
-    return found
-
-
-def _declared(node: Node | None, path: str, what: str, mistakes: Mistakes) -> dict[str, tuple[Node, str]]:
-    """The declarations at ``path`` by name, each with its own path."""
-    if node is None or node.value is None:
-        return {}
-    if isinstance(node.value, dict):
-        declared = [(name, one, join(path, name)) for name, one in node.value.items()]
-    elif isinstance(node.value, list):
-        declared = _named(node.value, path, mistakes)
-    else:
-        mistakes.add(node.line, path, f"expected a mapping of {what}, got {shown(node.value)}")
-        return {}
-    found: dict[str, tuple[Node, str]] = {}
-    for name, one, place in declared:
-        if not _NAME.fullmatch(name):
-            mistakes.add(one.line, place, f"a name among {what} is letters, digits, _ and -, at most 64")
-        elif name in found:
-            mistakes.add(one.line, place, f"{name!r} stands twice")
-        found[name] = one, place
-    return found
-
-
-def _named(nodes: list[Node], path: str, mistakes: Mistakes) -> list[tuple[str, Node, str]]:
-    declared = []
-    for index, node in enumerate(nodes):
-        place = join(path, index)
-        name = node.value.get("name") if isinstance(node.value, dict) else None
-        if name is None or not isinstance(name.value, str):
-            mistakes.add(node.line, place, "expected a mapping with a name")
-            continue
-        rest = {key: value for key, value in node.value.items() if key != "name"}
-        declared.append((name.value, Node(rest, node.line), place))
-    return declared
-
-
-def _teacher(name: str, node: Node, path: str, folder: Path, student_s: float, mistakes: Mistakes) -> Teacher | None:
-    kinds = teacher_options()
-    given = node.value if isinstance(node.value, dict) else {}
-    kind = given.get("kind")
-    if kind is None or not isinstance(kind.value, str) or kind.value not in kinds:
-        what = complaint(Option("str", "", "kind", choices=tuple(kinds)), kind.value) if kind else None
-        line = kind.line if kind else node.line
-        mistakes.add(line, join(path, "kind"), what or f"is missing; it is one of {', '.join(kinds)}")
-        return None
-    options = kinds[kind.value]
-    if kind.value == "tagger":
-        given = entries(node, path, ["kind", *options], mistakes, ("weights",))
-        values = constants(given, path, options, mistakes)
-        written = values.pop("weights")
-        return TaggerTeacher(name, folder / Path(written).expanduser(), written, **values)
-    given = entries(node, path, ["kind", *options, "frontend"], mistakes, ("family",))
-    values = _network(given, path, options, mistakes)
-    place = join(path, "frontend")
-    own = entries(given.get("frontend"), place, FRONTEND, mistakes)
-    own_values = constants(own, place, {key: FRONTEND[key] for key in FRONTEND if key in own}, mistakes)
-    if own_values.get("seconds", student_s) < student_s:
-        what = f"{own_values['seconds']:g} s is shorter than the students' windows of {student_s:g} s, which it has to cover"
-        mistakes.add(own["seconds"].line, join(place, "seconds"), what)
-    return NetworkTeacher(name, **values, frontend=tuple(own_values.items()))
-
-
-def _network(given: Mapping[str, Node], path: str, options: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
-    """The values of a declared network, the stride of its stem as a pair."""
-    values = constants(given, path, options, mistakes)
-    freq, time = values["stem_stride"].split("x")
-    return {**values, "stem_stride": (int(freq), int(time))}

@@ -15,6 +15,7 @@ from asc_search.audio.kaldi_mel import student_front_end
 from asc_search.nets.cost import Shape
 from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec, Scalar
+from asc_search.nets.systems import system
 from asc_search.nets.tagger import tagger_spec
 from asc_search.space.candidate import Groups
 from asc_search.space.domains import Constant, Domain, Value
@@ -95,7 +96,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Peer:
-    """A larger network that learns beside students, on their front end and by their training."""
+    """A larger network that learns beside students, on their front end and by their training.
+
+    It is a published ``design``, or where that is empty built of a family like a mobile network.
+    """
 
     name: str
     family: str
@@ -103,9 +107,12 @@ class Peer:
     multiplier: float
     expansion: float
     stem_stride: tuple[int, int]
+    design: str = field(default="", kw_only=True)
 
     def network(self, shape: Shape, classes: int) -> NetSpec:
         """The network that hears inputs of ``shape``."""
+        if self.design:
+            return system(self.design)().with_input(shape).with_classes(classes)
         return mobile(self.family, shape, classes, self.base, self.multiplier, self.expansion, self.stem_stride)
 
 
@@ -129,7 +136,8 @@ class NetworkTeacher(Peer):
 class TaggerTeacher:
     """A pretrained audio tagger with a linear head (L2 penalty ``decay``) fitted on its frozen embeddings.
 
-    ``weights`` is the file, ``written`` what the space calls it. With ``epochs``, its last layer alone is fitted first, then
+    ``weights`` is the file, ``written`` what the space calls it: a path, or a URL, from which ``fetch_weights`` makes the
+    file. ``sha256`` is what it must hash to, empty for anything. With ``epochs``, its last layer alone is fitted first, then
     all layers are trained for so long, up to the learning rate ``lr``; networks may then begin as it.
     """
 
@@ -137,6 +145,7 @@ class TaggerTeacher:
     weights: Path
     written: str
     decay: float
+    sha256: str = ""
     epochs: int = 0
     lr: float = 1e-3
 
@@ -150,7 +159,63 @@ class TaggerTeacher:
         return frontend, tagger_spec(self.weights).with_classes(outputs).with_input(frontend.shape)
 
 
-Teacher = NetworkTeacher | TaggerTeacher
+@dataclass(frozen=True)
+class ModelTeacher:
+    """A network that asc-search trained before, with its own front end: a ``model.safetensors``, named as a tagger's.
+
+    Nothing in it says which clips it was trained on.
+    """
+
+    name: str
+    weights: Path
+    written: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class RunTeacher:
+    """The best network on validation of another run's front, or that of ``trial`` (-1 for none): a teacher's assistant, or
+    the same network once more. ``folder`` is the run, ``written`` what the space calls it.
+    """
+
+    name: str
+    folder: Path
+    written: str
+    trial: int
+
+
+@dataclass(frozen=True)
+class LogitsTeacher:
+    """What somebody else's teacher said of whole clips: a table of logits by file name. ``file`` is where it lies."""
+
+    name: str
+    file: Path
+    written: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class SpecialistTeacher:
+    """The network teacher ``of``, trained on for the pair of classes that it confuses most, next most (``pair`` 1, 2, ...)
+    on the validation part, with batches half of that pair (Seoul 2019).
+    """
+
+    name: str
+    of: NetworkTeacher
+    pair: int
+    epochs: int
+    lr: float
+
+
+Teacher = NetworkTeacher | TaggerTeacher | ModelTeacher | RunTeacher | LogitsTeacher | SpecialistTeacher
+
+
+@dataclass(frozen=True)
+class HeadPeer:
+    """A pretrained network that learns beside students by a linear layer on the kept embeddings of the pool's ``teacher``."""
+
+    name: str
+    teacher: str
 
 
 @dataclass(frozen=True)
@@ -220,7 +285,7 @@ class Space:
     budget: Budget = field(default_factory=Budget)
     objectives: tuple[str, ...] = ("accuracy", "macs")
     export: Export | None = None
-    peers: dict[str, Peer] = field(default_factory=dict)
+    peers: dict[str, Peer | HeadPeer] = field(default_factory=dict)
 
     @cached_property
     def constants(self) -> dict[str, Value]:
@@ -260,4 +325,5 @@ class Space:
 
 def _declared(teacher: Teacher) -> dict[str, Any]:
     """A teacher as declared, without where the folder of the space lies on this machine."""
-    return {key: value for key, value in asdict(teacher).items() if key != "weights"} | {"kind": type(teacher).__name__}
+    here = ("weights", "folder", "file")
+    return {key: value for key, value in asdict(teacher).items() if key not in here} | {"kind": type(teacher).__name__}

@@ -28,7 +28,7 @@ from asc_search.study.int8 import store_int8
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
-from asc_search.train.candidate import Material, train_candidate
+from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
 from asc_search.train.metrics import Metrics
@@ -107,10 +107,12 @@ def retrain(
     seed: int,
     on_epoch: Callable[[int], None],
     int8: Int8 = Int8(),  # noqa: B008  frozen
+    origin: Origin | None = None,
 ) -> Trained:
     """Train ``finalist`` for all ``epochs`` from ``seed`` into ``folder``; done before: read back, half done: continued.
 
-    ``on_epoch`` hears how many epochs are done. ``int8`` says how one of that weight type is quantised.
+    ``on_epoch`` hears how many epochs are done. ``int8`` says how one of that weight type is quantised. It begins at
+    ``origin`` where there is one.
 
     Raises:
         DivergedError: the training diverged.
@@ -127,6 +129,7 @@ def retrain(
         epochs=epochs,
         before_epoch=prune,
         after_epoch=lambda state: on_epoch(state.epoch),
+        origin=origin,
     )
     prune(state)  # a training of one epoch is pruned right after it
     model = Model(candidate, material.training.classes, state.network, state.standardise)

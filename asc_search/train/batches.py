@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from asc_search.audio.augment import Mix, mixed
 from asc_search.space.candidate import Training
 from asc_search.train.inputs import Inputs
 from asc_search.train.losses import Batch
-from asc_search.train.targets import Targets
+from asc_search.train.targets import Embedding, Targets
 from asc_search.train.windows import Cuts
 
 
@@ -60,30 +60,51 @@ def epoch_batches(
     epochs: int,
     device: torch.device,
     mixed_share: float = 0.0,
+    pair: tuple[int, int] | None = None,
+    heard: Sequence[Embedding | None] = (),
 ) -> Iterator[Batch]:
     """The augmented batches of one epoch of ``epochs``; ``targets`` are what teachers said of the windows.
 
-    A last batch of a single sample is dropped: BatchNorm cannot train on it.
+    With a ``pair`` of classes every batch is half of these (``halves``). ``heard`` is for each peer what it hears in place
+    of the input. A last batch of a single sample is dropped: BatchNorm cannot train on it.
     """
     rng = np.random.default_rng((seed, epoch))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     windows = inputs.windows
     labels = windows.clips.label_array()
     rows = epoch_rows(windows, training.crops_per_clip, rng, mixed_share)
-    for start in range(0, len(rows), training.batch):
-        chosen = rows[start : start + training.batch]
+    size = training.batch
+    if pair is not None:
+        rows, size = halves(rows, np.isin(labels[windows.clip_of[rows]], pair)), 2 * (size // 2)
+    for start in range(0, len(rows), size):
+        chosen = rows[start : start + size]
         if len(chosen) < 2:
             return
         x, mix = inputs.batch(chosen, epoch / epochs, generator, device)
         if mix is not None:
             mix = Mix(mix.lam.to(device), mix.order.to(device))
         known = labels[windows.clip_of[chosen]] if windows.mixtures is None else label_shares(windows, chosen)
-        teacher, embedding = (None, None) if targets is None else targets.at(chosen, device)
+        teacher, shares, embedding = (None, None, None) if targets is None else targets.at(chosen, device)
+        beside = tuple(None if one is None else mixed(one.at(chosen, device), mix) for one in heard)
         x = mixed(x, mix).contiguous(memory_format=torch.channels_last)
-        yield Batch(x, torch.from_numpy(known).to(device), teacher, mix, embedding)
+        yield Batch(x, torch.from_numpy(known).to(device), teacher, mix, embedding, shares, beside)
 
 
-def batch_count(windows: Cuts, training: Training) -> int:
+def halves(rows: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """``rows`` (n,) in random order as a row of ``ours`` (n,) and another in turn, as many as the fewer of both allow.
+
+    So every batch of even size is half and half; what is left over is another one each epoch (Seoul 2019).
+    """
+    target, others = rows[ours], rows[~ours]
+    count = min(len(target), len(others))
+    return np.stack([target[:count], others[:count]], axis=1).reshape(-1)
+
+
+def batch_count(windows: Cuts, training: Training, pair: tuple[int, int] | None = None) -> int:
     """Batches an epoch has."""
-    full, rest = divmod(len(windows.clips) * training.crops_per_clip, training.batch)
-    return full + (rest > 1)
+    if pair is None:
+        full, rest = divmod(len(windows.clips) * training.crops_per_clip, training.batch)
+        return full + (rest > 1)
+    ours = int(np.isin(windows.clips.label_array(), pair).sum())
+    rows = min(ours, len(windows.clips) - ours) * training.crops_per_clip
+    return -(-rows // (training.batch // 2))

@@ -13,19 +13,20 @@ from torch import nn
 
 from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError, WeightsError
-from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate
-from asc_search.space.space import Peer
+from asc_search.space.space import HeadPeer, Peer
+from asc_search.train import checkpoint as checkpoints
 from asc_search.train.batches import batch_count, epoch_batches
-from asc_search.train.checkpoint import load as load_checkpoint
-from asc_search.train.fit import Loss, Recipe, TrainState, device, fit, restore, start
+from asc_search.train.fit import Head, Loss, Recipe, TrainState, device, fit, restore, start
 from asc_search.train.groups import membership, two_tasks
 from asc_search.train.inputs import Inputs, open_inputs
 from asc_search.train.losses import Batch, distillation, mutual_learning
 from asc_search.train.mixtures import Mixtures
+from asc_search.train.model_file import load_model
 from asc_search.train.responses import ALL_GENERATED, Responses
-from asc_search.train.targets import Lesson, Targets, targets_of
+from asc_search.train.shares import Judged
+from asc_search.train.targets import Embedding, Lesson, Targets, targets_of
 
 GRADIENT_BATCHES = 4
 
@@ -34,7 +35,8 @@ GRADIENT_BATCHES = 4
 class Material:
     """What every training of a run shares: clips to learn from, where features are kept, what teachers said by name, device
     responses to hear the clips through, mixtures of the clips' windows, by name the networks that may learn beside a student,
-    and the checkpoints of the teachers as which one may begin.
+    and the checkpoints of teachers, as which one may begin. ``judged`` are the clips that the shares of teachers are fitted
+    on, None where they need none.
 
     Teachers spoke of the training clips' windows in order and, where there are mixtures, of those after them.
     """
@@ -44,8 +46,9 @@ class Material:
     teachers: Mapping[str, Lesson]
     responses: Responses = ALL_GENERATED
     mixtures: Mixtures | None = None
-    peers: Mapping[str, Peer] = field(default_factory=dict)
+    peers: Mapping[str, Peer | HeadPeer] = field(default_factory=dict)
     parents: Mapping[str, Path] = field(default_factory=dict)
+    judged: Judged | None = None
 
     def inputs(self, candidate: Candidate) -> Inputs:
         """What a training of ``candidate`` hears."""
@@ -54,24 +57,75 @@ class Material:
         where = (self.folder, self.training, candidate.frontend, candidate.training)
         return open_inputs(*where, self.responses, device(), mixtures)
 
-    def peers_of(self, candidate: Candidate) -> tuple[NetSpec, ...]:
-        """The networks that learn beside ``candidate``, on its front end."""
+    def peers_of(self, candidate: Candidate) -> tuple[NetSpec | Head, ...]:
+        """The networks that learn beside ``candidate``: on its front end, or heads on what a teacher made of the windows."""
         shape, classes = candidate.frontend.shape, len(self.training.classes)
-        return tuple(self.peers[name].network(shape, classes) for name in candidate.distillation.peers)
+        peers = [self.peers[name] for name in candidate.distillation.peers]
+        return tuple(
+            Head(self.teachers[peer.teacher].embedding.shape[1], classes)
+            if isinstance(peer, HeadPeer)
+            else peer.network(shape, classes)
+            for peer in peers
+        )
+
+    def heard_by(self, candidate: Candidate) -> tuple[Embedding | None, ...]:
+        """For each peer the embeddings that it hears, None where that is the student's input."""
+        peers = [self.peers[name] for name in candidate.distillation.peers]
+        return tuple(
+            Embedding.of(self.teachers[peer.teacher].embedding) if isinstance(peer, HeadPeer) else None
+            for peer in peers
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a training begins and what of: the ``weights``, or those in ``file`` (a model's, or a checkpoint), None for
+    fresh ones, and a ``pair`` of classes that is half of every batch, None for all alike.
+    """
+
+    file: Path | None = None
+    pair: tuple[int, int] | None = None
+    weights: Mapping[str, torch.Tensor] | None = None
+
+    def into(self, state: TrainState) -> None:
+        """Put the weights of the file into the state's network.
+
+        Raises:
+            WeightsError: there are none, or they are another network's.
+        """
+        weights = self.weights
+        if weights is None and self.file is not None:
+            saved = checkpoints.load(self.file)
+            weights = load_model(self.file).network.state_dict() if saved is None else saved.network
+        if weights is None:
+            return
+        try:
+            state.network.load_state_dict(weights)
+        except RuntimeError:
+            raise WeightsError(
+                f"{self.file}: these are the weights of another network than the one that is to begin with them"
+            ) from None
+        state.equipped = None  # what goes with the network is made anew
 
 
 @dataclass(frozen=True)
 class Course:
-    """What a training of ``candidate`` hears, what teachers said of it, and the loss that follows."""
+    """What a training of ``candidate`` hears, what teachers said of it, what peers hear in place of it, and the loss that
+    follows.
+    """
 
     candidate: Candidate
     inputs: Inputs
     targets: Targets | None
+    heard: tuple[Embedding | None, ...] = ()
+    pair: tuple[int, int] | None = None
 
     def batches(self, seed: int, epoch: int, epochs: int) -> Iterator[Batch]:
         """The batches of one epoch of ``epochs``."""
-        mixed = self.candidate.distillation.mixed
-        return epoch_batches(self.inputs, self.targets, self.candidate.training, seed, epoch, epochs, device(), mixed)
+        mixed, recipe = self.candidate.distillation.mixed, self.candidate.training
+        return epoch_batches(
+            self.inputs, self.targets, recipe, seed, epoch, epochs, device(), mixed, self.pair, self.heard
+        )
 
     def loss(self, alone: bool = False) -> Loss:
         """The loss by logits and batch; ``alone``, the student's without its peers."""
@@ -84,28 +138,23 @@ class Course:
         return two_tasks(loss, belongs, smoothing)
 
 
-def course_of(candidate: Candidate, material: Material) -> Course:
-    """The course of a training of ``candidate`` on ``material``."""
-    inputs, targets = material.inputs(candidate), targets_of(material.teachers, candidate.distillation)
+def course_of(candidate: Candidate, material: Material, pair: tuple[int, int] | None = None) -> Course:
+    """The course of a training of ``candidate`` on ``material``, half of it of a ``pair`` of classes if there is one.
+
+    Raises:
+        AscSearchError: shares of teachers cannot be fitted.
+    """
+    inputs, clips = material.inputs(candidate), material.training
+    devices: list[str] = []
+    if candidate.distillation.shares != "equal":
+        spoken = inputs.windows if inputs.windows.mixtures else inputs.windows.with_mixtures(material.mixtures)
+        devices = [clips.devices[row] for row in spoken.clip_of]
+    targets = targets_of(material.teachers, candidate.distillation, devices, material.judged)
     if targets is not None and len(targets) < len(inputs.windows):
         raise AscSearchError(
             f"teachers heard {len(targets)} windows, the student {len(inputs.windows)}; please report this"
         )
-    return Course(candidate, inputs, targets)
-
-
-def parent_weights(path: Path) -> Mapping[str, torch.Tensor]:
-    """The network's state_dict in the checkpoint of a trained teacher.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    saved = load_checkpoint(path)
-    if saved is None:
-        raise WeightsError(
-            f"{path}: the fine-tuned network is gone; delete the folder logits beside teachers to tune it anew"
-        )
-    return saved.network
+    return Course(candidate, inputs, targets, material.heard_by(candidate), pair)
 
 
 def leave_gradients(candidate: Candidate, material: Material, state: TrainState, epochs: int) -> None:
@@ -133,28 +182,30 @@ def train_candidate(
     before_epoch: Callable[[TrainState], None] = lambda state: None,
     after_epoch: Callable[[TrainState], None] = lambda state: None,
     network: nn.Module | None = None,
-    weights: Mapping[str, torch.Tensor] | None = None,
+    origin: Origin | None = None,
 ) -> TrainState:
     """Train ``candidate`` to epoch ``until`` (default all) of a schedule over ``epochs``, resuming from ``checkpoint``.
 
-    A new training begins with ``weights``, else with those of the candidate's parent, if it has one, else afresh;
+    It begins at ``origin`` where there is one, else as the candidate's parent, if it has one, else with fresh weights;
     ``network`` is trained on in its stead, if given.
 
     Raises:
         DivergedError: the loss is not finite or has exploded.
-        WeightsError: the parent's checkpoint is gone.
+        WeightsError: there are no weights to begin with, or they are another network's.
+        AscSearchError: shares of teachers cannot be fitted.
     """
-    course = course_of(candidate, material)
+    course = course_of(candidate, material, None if origin is None else origin.pair)
     predicted = 0 if course.targets is None else course.targets.predicted
-    steps = batch_count(course.inputs.windows, candidate.training)
-    recipe = Recipe(candidate.training, epochs, steps, predicted, material.peers_of(candidate))
+    steps = batch_count(course.inputs.windows, candidate.training, course.pair)
+    peers, until_epoch = material.peers_of(candidate), round(candidate.distillation.mutual_until * epochs)
+    recipe = Recipe(candidate.training, epochs, steps, predicted, peers, until_epoch)
     state = restore(checkpoint, recipe, network)
     if state is None:
-        begun = parent_weights(material.parents[candidate.parent]) if weights is None and candidate.parent else weights
-        if network is None and begun is not None:
-            network = build(candidate.network)
-            network.load_state_dict(begun)
         state = start(candidate.network, recipe, seed, network)
+        if origin is None and network is None and candidate.parent:
+            origin = Origin(material.parents[candidate.parent])
+        if origin is not None:
+            origin.into(state)
     state.standardise = course.inputs.standardise
     return fit(
         state,

@@ -15,7 +15,7 @@ from torch import nn
 
 from asc_search.audio.standardise import Standardise
 from asc_search.errors import AscSearchError
-from asc_search.nets.network import Network, build
+from asc_search.nets.network import build
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Training
 from asc_search.train import checkpoint
@@ -27,7 +27,7 @@ from asc_search.train.pcgrad import pcgrad
 from asc_search.train.schedules import schedule_of
 from asc_search.train.watch import LOOK_EVERY, Watch
 
-# (logits, batch) -> loss, or one for each task; also predicted=embedding, peers=logits where the Recipe has them
+# (logits, batch) -> loss, or one for each task; also predicted=embedding, peers=logits, settled=True where the Recipe says so
 Loss = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 Batches = Callable[[int], Iterable[Batch]]  # epoch -> its batches
 
@@ -35,26 +35,35 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 @dataclass(frozen=True)
+class Head:
+    """A peer that is a linear layer from what it hears, (batch, width), to ``classes`` logits."""
+
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How ``fit`` trains: ``training`` without its augmentations, over ``epochs`` of ``steps_per_epoch`` batches.
 
-    ``predicted`` is the width of an embedding that a linear layer beside the network predicts from its pooled features
-    (``Network.pooled``) for the loss; 0 for none. The layer is trained and thrown away. ``peers`` are networks trained
-    beside it on the same batches, by the same ``training`` but for ``ema_decay``.
+    ``predicted`` is the width of an embedding that a linear layer predicts from the network's pooled features
+    (``Network.pooled``) for the loss; 0 for none. It is trained and thrown away. ``peers`` are trained on the same batches,
+    by ``training`` without ``ema_decay``; from epoch ``settled_from`` on (None: never) they learn no more.
     """
 
     training: Training
     epochs: int
     steps_per_epoch: int
     predicted: int = 0
-    peers: tuple[NetSpec, ...] = ()
+    peers: tuple[NetSpec | Head, ...] = ()
+    settled_from: int | None = None
 
 
 @dataclass
 class PeerState:
     """A network trained beside the student, with its own optimiser."""
 
-    network: Network
+    network: nn.Module
     optimizer: torch.optim.Optimizer
 
 
@@ -96,16 +105,15 @@ def start(spec: NetSpec, recipe: Recipe, seed: int, network: nn.Module | None = 
     """
     state = TrainState(spec, _fresh(spec, seed) if network is None else network.to(device()), seed)
     _equip(state, recipe)
-    for number, peer in enumerate(recipe.peers):
-        network = _fresh(peer, _derived(seed, number, 1))
-        state.peers.append(PeerState(network, _optimizer(network, recipe.training)))
+    networks = [_fresh(peer, _derived(seed, number, 1)) for number, peer in enumerate(recipe.peers)]
+    state.peers = [PeerState(network, _optimizer(network, recipe.training)) for network in networks]
     return state
 
 
-def _fresh(spec: NetSpec, seed: int) -> Network:
+def _fresh(spec: NetSpec | Head, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return build(spec).to(device())
+        return (nn.Linear(spec.width, spec.classes) if isinstance(spec, Head) else build(spec)).to(device())
 
 
 def restore(path: Path, recipe: Recipe, network: nn.Module | None = None) -> TrainState | None:
@@ -148,12 +156,12 @@ def fit(
     before_epoch: Callable[[TrainState], None] = lambda state: None,
     after_epoch: Callable[[TrainState], None] = lambda state: None,
 ) -> TrainState:
-    """Train ``state`` up to epoch ``until`` of ``recipe.epochs``, saving after each epoch; resuming gives the same weights.
+    """Train ``state`` up to epoch ``until`` of ``recipe.epochs``, saved after each; resuming gives the same weights.
 
     ``before_epoch`` may put another network in place (pruning); ``after_epoch`` reports. ``loss`` gets float32 logits
     whatever the precision; fp16 gradients are scaled, which makes CUDA wait in each step where the optimiser is not fused.
-    With peers it is one number for all networks: its gradient in each is that of the network's own loss. Every network is
-    clipped and stepped by itself. A tuple of losses is of several tasks, whose gradients meet by PCGrad.
+    With peers it is one number for all networks: its gradient in each is that of the network's own loss; each is clipped and
+    stepped by itself. A tuple of losses is of several tasks, whose gradients meet by PCGrad.
 
     Raises:
         DivergedError: the loss is not finite or has exploded, or a weight is not finite; nothing of that epoch is saved.
@@ -165,8 +173,9 @@ def fit(
         if state.equipped is not state.network:
             _equip(state, recipe)
         network, scaler, average = state.network.train(), state.scaler, state.average
-        peers = nn.ModuleList(peer.network for peer in state.peers).train()
-        optimizers = [state.optimizer, *(peer.optimizer for peer in state.peers)]
+        settled = recipe.settled_from is not None and state.epoch >= recipe.settled_from
+        peers = nn.ModuleList(peer.network for peer in state.peers).train(not settled)
+        optimizers = [state.optimizer, *(peer.optimizer for peer in state.peers if not settled)]
         on = next(network.parameters()).device
         watch = Watch(state.epoch, every=LOOK_EVERY if on.type == "cuda" else 1)
         if average is not None:
@@ -178,13 +187,13 @@ def fit(
                 for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
                     group["lr"] = training.lr * schedule(min(1.0, progress))
                 with _forward_in(training.precision, on):
-                    logits, told = _outputs(network, state.regressor, peers, batch.x)
+                    logits, told = _outputs(network, state.regressor, peers, batch, settled)
                 value = loss(logits.float(), batch, **told)
                 tasks = value if isinstance(value, tuple) else (value,)
                 watch.add(sum(tasks))
                 for optimizer in optimizers:
                     optimizer.zero_grad(set_to_none=True)
-                _backward(scaler.scale(tasks), state, order)
+                _backward(scaler.scale(tasks), state, order, settled)
                 for optimizer in optimizers:
                     if training.grad_clip > 0:
                         scaler.unscale_(optimizer)
@@ -203,14 +212,14 @@ def fit(
     return state
 
 
-def _backward(tasks: Sequence[torch.Tensor], state: TrainState, order: torch.Generator) -> None:
-    """The gradients of a loss, or of those of several tasks: by PCGrad in the network, summed in its peers."""
+def _backward(tasks: Sequence[torch.Tensor], state: TrainState, order: torch.Generator, settled: bool) -> None:
+    """The gradients of a loss, or of several tasks': by PCGrad in the network, summed in its peers unless ``settled``."""
     if len(tasks) == 1:
         tasks[0].backward()
         return
     pcgrad(tasks, state.optimizer.param_groups[0]["params"], order)
     of_peers = [parameter for peer in state.peers for parameter in peer.network.parameters()]
-    if of_peers:
+    if of_peers and not settled:
         sum(tasks).backward(inputs=of_peers)
 
 
@@ -242,17 +251,20 @@ def _regressor(state: TrainState, width: int) -> nn.Linear:
 
 
 def _outputs(
-    network: nn.Module, regressor: nn.Linear | None, peers: nn.ModuleList, x: torch.Tensor
+    network: nn.Module, regressor: nn.Linear | None, peers: nn.ModuleList, batch: Batch, settled: bool
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The network's logits, and what else the loss gets, float32: the embedding predicted from its features, peers' logits."""
+    """The network's logits, and what else the loss gets, float32: the predicted embedding, peers' logits."""
     told: dict[str, Any] = {}
     if regressor is None:
-        logits = network(x)
+        logits = network(batch.x)
     else:
-        maps = network.trunk(x)
+        maps = network.trunk(batch.x)
         logits, told["predicted"] = network[-1](*maps), regressor(network.pooled(maps)).float()
     if len(peers):
-        told["peers"] = [peer(x).float() for peer in peers]
+        heard = batch.heard or (None,) * len(peers)
+        with torch.set_grad_enabled(not settled):
+            said = [peer(batch.x if own is None else own).float() for peer, own in zip(peers, heard, strict=True)]
+        told |= {"peers": said, "settled": True} if settled else {"peers": said}
     return logits, told
 
 
@@ -272,14 +284,14 @@ def _save(path: Path, state: TrainState) -> None:
 
 
 def _forward_in(precision: str, on: torch.device) -> torch.autocast:
-    """The context of a forward pass; half precision is for CUDA only: CPUs have no fast convolutions in it."""
+    """The context of a forward pass; fp16 is for CUDA only: CPUs have no fast convolutions in it."""
     low = precision == "bf16" or (precision == "fp16" and on.type == "cuda")
     return torch.autocast(on.type, PRECISIONS[precision] if low else None, enabled=low)
 
 
 @contextmanager
 def _drawing_from(seed: int, epoch: int) -> Iterator[None]:
-    """What layers draw in an epoch depends on (seed, epoch) alone; the caller's generators are left as they were."""
+    """What layers draw in an epoch depends on (seed, epoch) alone; the caller's generators stay as they were."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(_derived(seed, epoch))
         yield

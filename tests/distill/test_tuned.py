@@ -26,7 +26,8 @@ from asc_search.space.load import loads
 from asc_search.space.pruning import Pruning
 from asc_search.space.space import Budget, TaggerTeacher
 from asc_search.study.retrain import MODEL, Finalist, dense, retrain
-from asc_search.train.candidate import Material, parent_weights, train_candidate
+from asc_search.train import checkpoint as checkpoints
+from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.model_file import load_model
 from asc_search.train.predict import window_outputs
@@ -76,7 +77,7 @@ def test_a_network_begins_as_the_fine_tuned_tagger_and_is_pruned(teacher: Tagger
         epochs=1,
         before_epoch=lambda state: begun.append({k: v.clone() for k, v in state.network.state_dict().items()}),
     )
-    kept = parent_weights(material.parents["mn"])
+    kept = checkpoints.load(material.parents["mn"]).network
     assert begun[0].keys() == kept.keys() and all(torch.equal(begun[0][name], kept[name]) for name in kept)
     original = load_tagger(teacher.weights).network.state_dict()
     far = [float((kept[name] - original[name]).abs().mean()) for name in ("1.depthwise.0.weight", "0.0.weight")]

@@ -1,0 +1,153 @@
+"""What a study of named rows shares, and what its rows cost and reached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from asc_search.compress.weights import as_stored
+from asc_search.data.clips import Clips
+from asc_search.files import read_json, write_json
+from asc_search.nets.systems import system
+from asc_search.oracle.budget import macs_per_second, price_candidate
+from asc_search.progress import Stage
+from asc_search.space.candidate import Candidate
+from asc_search.space.draw import FixedSuggest, draw
+from asc_search.space.rows import Row, Study
+from asc_search.study.retrain import MODEL, trained_in
+from asc_search.study.run_folder import RunFolder
+from asc_search.study.subsets import taught_by, teach_all
+from asc_search.train.candidate import Material
+from asc_search.train.features import frontend_windows
+from asc_search.train.fit import device
+from asc_search.train.metrics import Metrics, evaluate
+from asc_search.train.model_file import Model, load_model
+from asc_search.train.predict import predict_clips
+
+TEST = "test.json"
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """What a row cost and reached, a value a seed: accuracies in [0, 1], macro over classes, log loss in nats; ``reported``
+    are published figures, accuracies in %. Of an ensemble the costs are those of its members together.
+    """
+
+    name: str
+    params: int
+    macs: int
+    weight_bytes: int
+    epochs: int
+    validation: tuple[float, ...]
+    values: Mapping[str, tuple[float, ...]]
+    reported: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the rows of a study share: the run folder, and the clips."""
+
+    study: Study
+    run: RunFolder
+    training: Clips
+    validation: Clips
+    test: Clips
+
+    @cached_property
+    def rows(self) -> dict[str, Row]:
+        return {row.name: row for row in self.study.rows}
+
+    def candidate(self, row: Row) -> Candidate:
+        """What is trained for ``row``, besides the rows that teach it."""
+        classes = len(self.training.classes)
+        drawn = draw(row.space, FixedSuggest({}), classes)
+        if not row.design:
+            return drawn
+        spec = system(row.design)().with_input(drawn.frontend.shape)
+        return replace(drawn, network=spec.with_classes(row.space.outputs(classes)))
+
+    def key(self, row: Row) -> str:
+        """Short hash of all that a row's networks depend on, the rows it comes from included."""
+        parts = [row.space.digest(), row.design, row.space.retrain.epochs, row.specialist, self.training.digest()]
+        parts += [[self.key(self.rows[name]) if name else "" for name in names] for names in _parents(row)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    def folder(self, row: Row, seed: int) -> Path:
+        """Where the training of ``row`` from ``seed`` is kept."""
+        name = re.sub(r"[^a-z0-9]+", "-", row.name.lower()).strip("-")
+        return self.run.root / "rows" / f"{name}-{self.key(row)}" / f"seed-{seed}"
+
+    def material(self, row: Row, stage: Stage | None = None) -> Material:
+        """What the trainings of ``row`` share: what the teachers of its pool say, made where it is not yet."""
+        plan = self.candidate(row).distillation
+        return teach_all(row.space, self.run, taught_by(row.space, plan), self.training, self.validation, stage)
+
+
+def _parents(row: Row) -> tuple[Sequence[str], ...]:
+    return (row.start,), row.taught_by, row.ensemble
+
+
+def measured(bench: Bench, row: Row) -> MeasuredRow | None:
+    """The row over its seeds, from what was kept; None where no seed came to an end."""
+    found: list[tuple[Metrics, Metrics]] = []
+    for seed in range(row.space.retrain.seeds):
+        if row.ensemble:
+            both = _together(bench, row, seed)
+        else:
+            trained, test = trained_in(bench.folder(row, seed)), read_json(bench.folder(row, seed) / TEST)
+            both = None if trained is None or test is None else (trained.validation, Metrics.from_json(test))
+        if both is not None:
+            found.append(both)
+    if not found:
+        return None
+    members = [bench.candidate(bench.rows[name]) for name in row.ensemble] or [bench.candidate(row)]
+    costs = [price_candidate(one) for one in members]
+    groups = [name for name in ("real", "seen", "unseen") if all(name in test.groups for _, test in found)]
+    values = {"overall": tuple(test.accuracy for _, test in found)}
+    values |= {name: tuple(test.groups[name]["accuracy"] for _, test in found) for name in groups}
+    values |= {"log_loss": tuple(test.log_loss for _, test in found)}
+    return MeasuredRow(
+        row.name,
+        sum(cost.params for cost in costs),
+        sum(macs_per_second(cost.macs, one.frontend.seconds) for cost, one in zip(costs, members, strict=True)),
+        sum(cost.weight_bytes(one.weight_type) for cost, one in zip(costs, members, strict=True)),
+        row.space.retrain.epochs,
+        tuple(validation.accuracy for validation, _ in found),
+        values,
+        row.reported,
+    )
+
+
+def _together(bench: Bench, row: Row, seed: int) -> tuple[Metrics, Metrics] | None:
+    """Metrics of the mean of the members' clip scores, on validation and test part; None where a member is missing."""
+    note = bench.folder(row, seed) / "ensemble.json"
+    if (known := read_json(note)) is not None:
+        return Metrics.from_json(known["validation"]), Metrics.from_json(known["test"])
+    folders = [bench.folder(bench.rows[name], seed) for name in row.ensemble]
+    if any(trained_in(folder) is None for folder in folders):
+        return None
+    models = [load_model(folder / MODEL) for folder in folders]
+    found = []
+    for clips in (bench.validation, bench.test):
+        scores = [_scores(model, bench, clips) for model in models]
+        found.append(
+            evaluate(
+                np.mean(scores, axis=0), clips.label_array(), clips.classes, clips.devices, bench.training.seen_devices
+            )
+        )
+    write_json(note, {"validation": found[0].to_json(), "test": found[1].to_json()})
+    return found[0], found[1]
+
+
+def _scores(model: Model, bench: Bench, clips: Clips) -> np.ndarray:
+    """Clip probabilities (clips, classes) of a model as stored."""
+    front = model.candidate.frontend
+    stored = replace(model, network=as_stored(model.network, model.candidate.weight_type))
+    return predict_clips(stored.whole.to(device()), frontend_windows(bench.run.root, clips, front), device())

@@ -1,0 +1,47 @@
+"""A pool of eight teachers: 255 subsets that the sampler models as eight bits."""
+
+from __future__ import annotations
+
+import itertools
+
+import optuna
+from optuna.distributions import IntDistribution
+
+from asc_search.space.draw import draw
+from asc_search.space.load import loads
+from asc_search.study.create import make_sampler, open_study
+
+POOL = "".join(f"    t{n}: {{kind: network, family: cp, base: 16}}\n" for n in range(8))
+SPACE = (
+    "network: {stem: cp, base: 16, stages: [{family: cp, depth: 1}]}\n"
+    "search: {trials: 60, startup: 10}\n"
+    "distillation:\n  teachers: {subset_of: [t0, t1, t2, t3, t4, t5, t6, t7], min: 1}\n  pool:\n" + POOL
+)
+GOOD = {"t1", "t4", "t6"}
+
+
+def worth(teachers: tuple[str, ...]) -> float:
+    """Good teachers help, others hurt half as much."""
+    return sum(1.0 if name in GOOD else -0.5 for name in teachers)
+
+
+def test_the_sampler_finds_the_good_teachers_of_eight() -> None:
+    space = loads(SPACE)
+    every = [worth(tuple(s)) for n in range(1, 9) for s in itertools.combinations([f"t{i}" for i in range(8)], n)]
+    assert len(every) == 255 and max(every) == 3.0 and sorted(every)[-3:-1] == [2.5, 2.5]
+    found = []
+    for seed in range(3):
+        storage = optuna.storages.InMemoryStorage()
+        study = open_study(storage, f"eight-{seed}", space, 10)
+        for number in range(60):
+            study.sampler = make_sampler(space, study, number)
+            trial = study.ask()
+            teachers = draw(space, trial, 10).distillation.teachers
+            bits = [name for name in trial.params if name.startswith("distillation.teachers[")]
+            assert len(bits) == 8, "all bits are drawn in every trial, so that they are modelled together"
+            assert all(isinstance(trial.distributions[name], IntDistribution) for name in bits)
+            study.tell(trial, [worth(teachers), 1.0])
+        late = [trial.values[0] for trial in study.trials[30:]]
+        found.append((max(trial.values[0] for trial in study.trials), sum(late) / len(late)))
+    assert sum(best == 3.0 for best, _ in found) >= 2, "the one best of 255 subsets in 60 trials"
+    assert min(mean for _, mean in found) > 0.5 + sum(every) / 255, "it draws good ones, not any"
