@@ -61,12 +61,7 @@ class FixedSuggest:
 
 def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
     """One point of ``space`` for ``classes`` classes; parameters are asked for in a fixed order, constants never."""
-    values = dict(space.constants)
-    for parameter in space.varying:
-        if parameter.when and not _holds(parameter.when, values):
-            values[parameter.name] = parameter.default
-        else:
-            values[parameter.name] = _value(parameter, suggest)
+    values = drawn_values(space, suggest)
     frontend = FrontEnd(**{key: values["frontend." + key] for key in FRONTEND})
     return Candidate(
         frontend=frontend,
@@ -79,6 +74,17 @@ def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
         ),
         groups=space.data.groups,
     )
+
+
+def drawn_values(space: Space, suggest: Suggest) -> dict[str, Any]:
+    """The values of all parameters at one point of ``space``."""
+    values = dict(space.constants)
+    for parameter in space.varying:
+        if parameter.when and not _holds(parameter.when, values):
+            values[parameter.name] = parameter.default
+        else:
+            values[parameter.name] = _value(parameter, suggest)
+    return values
 
 
 def parameters(space: Space) -> list[Parameter]:

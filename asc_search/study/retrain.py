@@ -22,7 +22,7 @@ from asc_search.processes import side_by_side
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Distillation, Pruning
 from asc_search.space.published import REFERENCES
-from asc_search.study.create import derived_seed
+from asc_search.study.seeds import derived_seed
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
