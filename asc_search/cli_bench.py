@@ -76,9 +76,9 @@ def accuracy(
 
 @bench_app.command()
 def search(
-    space: Annotated[
-        Path, typer.Option(help="Space whose trainings are simulated, and whose draws are timed.")
-    ] = Path("studies/benchmarks/student_small.yaml"),
+    space: Annotated[Path, typer.Option(help="Space whose trainings are simulated, and whose draws are timed.")] = Path(
+        "studies/benchmarks/student_small.yaml"
+    ),
     seeds: Annotated[int, typer.Option(min=1, help="Games of each strategy on each table.")] = 20,
     work: Annotated[Path, typer.Option(help="Folder for finished games; goes on where it was stopped.")] = Path(
         "runs/bench_search"

@@ -30,6 +30,7 @@ from asc_search.study.retrain import Finalist, Trained, measure_on_test, referen
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
+from asc_search.study.warm_start import begin_with
 from asc_search.train.candidate import Material
 
 STUDY = "search"
@@ -38,12 +39,13 @@ STUDY = "search"
 @dataclass(frozen=True)
 class Wishes:
     """What a person may ask beyond the space: the database, how to meet bad data, trainings at a time (None: as many as
-    pay)."""
+    pay), an earlier run whose good candidates are tried first."""
 
     storage: str | None = None
     skip_bad_files: bool = False
     allow_leaky_split: bool = False
     parallel: int | None = None
+    warm_start: RunFolder | None = None
 
 
 def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
@@ -74,6 +76,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             material = teach_all(space, run, names, training, validation, stage)
         storage = open_storage(wishes.storage or sqlite_url(run.database))
         study = open_study(storage, _study_name(run, wishes), space, len(clips.classes))
+        if wishes.warm_start is not None:
+            begin_with(study, space, len(clips.classes), wishes.warm_start)
         search(study, Setting(space, run, material, validation))
         finalists = [
             Finalist(

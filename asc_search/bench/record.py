@@ -19,10 +19,10 @@ from asc_search.progress import Stage
 from asc_search.space.columns import draw_columns, recorded
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.space import Space
-from asc_search.study.seeds import derived_seed
 from asc_search.study.dataset import open_data
 from asc_search.study.objective import train_trial
 from asc_search.study.run_folder import RunFolder
+from asc_search.study.seeds import derived_seed
 from asc_search.train.candidate import Material
 
 DRAWN_AT_ONCE = 1024

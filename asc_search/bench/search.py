@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from asc_search.bench.bars import at_most, report
-from asc_search.bench.simulated import simulated
+from asc_search.bench.simulated import CLASSES, simulated
 from asc_search.bench.strategies import STRATEGIES, Step, Strategy, play, value_at
 from asc_search.bench.tables import DATASETS, Table, nas_bench_201
 from asc_search.files import read_json, write_json
@@ -71,7 +72,9 @@ def _compare(table: Table, seeds: int, work: Path) -> dict[str, Any]:
             last = median(value_at(one, full) for one in games[strategy.name])
             stage.note(f"{table.name}: {strategy.name}, hypervolume {last:.4g} after {full} epochs")
     marks = [round(full * (index + 1) / MARKS) for index in range(MARKS)]
-    curves = {name: [_quartiles([value_at(one, mark) for one in runs]) for mark in marks] for name, runs in games.items()}
+    curves = {
+        name: [_quartiles([value_at(one, mark) for one in runs]) for mark in marks] for name, runs in games.items()
+    }
     goals = {name: median(value_at(one, full) for one in games[name]) for name in (DEFAULT, PLAIN)}
     return {
         "epochs": full,
@@ -121,19 +124,24 @@ def ask_times(space: Space) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for rows in ROWS:
-        with tempfile.TemporaryDirectory() as folder:
-            study = open_study(open_storage(sqlite_url(Path(folder) / "study.db")), "ask", _without_designs(space), 10)
-            study.add_trials(_finished(space, rows))
-            times = []
+    with tempfile.TemporaryDirectory() as folder:
+        storage = open_storage(sqlite_url(Path(folder) / "study.db"))
+        study, trials, there = (
+            open_study(storage, "ask", _without_designs(space), CLASSES),
+            _finished(space, max(ROWS)),
+            0,
+        )
+        for rows in ROWS:
+            study.add_trials(trials[there:rows])
+            there, times = rows, []
             for _ in range(DRAWS + 1):
                 begin = time.perf_counter()
                 study.sampler = make_sampler(space, study)
                 trial = study.ask()
                 drawn_values(space, trial)
                 times.append(1000 * (time.perf_counter() - begin))
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        found[str(rows)] = {"ms": round(median(times[1:]), 1), "first_ms": round(times[0], 1)}
+                study.tell(trial, state=TrialState.FAIL)
+            found[str(rows)] = {"ms": round(median(times[1:]), 1), "first_ms": round(times[0], 1)}
     return found
 
 
@@ -141,7 +149,7 @@ def _without_designs(space: Space) -> Space:
     return replace(space, search=replace(space.search, enqueue=()))
 
 
-def _finished(space: Space, count: int) -> list[optuna.trial.FrozenTrial]:
+def _finished(space: Space, count: int) -> list[FrozenTrial]:
     """Trials as a search leaves them, of random points with made-up accuracies."""
     rng = np.random.default_rng(0)
     columns = draw_columns(space, rng, count)
@@ -149,14 +157,14 @@ def _finished(space: Space, count: int) -> list[optuna.trial.FrozenTrial]:
     for index in range(count):
         params = recorded(space, columns, index)
         suggest = _Noting(params)
-        candidate = draw(space, suggest, 10)
+        candidate = draw(space, suggest, CLASSES)
         reached = len(rungs) - (2 if index % 3 else 1 if index % 9 else 0)
         share = float(rng.uniform(0.05, 1))
         cost = {"macs": round(share * space.budget.macs), "params": 10_000, "weight_bytes": 20_000}
         accuracy = float(0.3 + 0.3 * share + 0.05 * rng.standard_normal())
         notes = [{"epochs": epochs, "accuracy": accuracy, "log_loss": 1.0} for epochs in rungs[: max(1, reached)]]
         made.append(
-            optuna.trial.create_trial(
+            create_trial(
                 params=params,
                 distributions=suggest.distributions,
                 values=[accuracy, *(float(cost[name]) for name in space.objectives if name != "accuracy")],

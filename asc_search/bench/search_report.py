@@ -17,8 +17,10 @@ COLOURS = ("#d62728", "#7f7f7f", "#17becf", "#1f77b4", "#2ca02c", "#9467bd")
 
 def print_strategies(found: dict[str, Any]) -> None:
     """Print, for every table, each strategy's hypervolume at the end and its epochs to that of Optuna's default."""
-    for name, one in found["ran"].pop("tables").items():
-        table = Table("strategy", "hypervolume (quartiles)", "epochs to Optuna's default", title=f"{name}, {one['epochs']} epochs")
+    for name, one in found["ran"]["tables"].items():
+        table = Table(
+            "strategy", "hypervolume (quartiles)", "epochs to Optuna's default", title=f"{name}, {one['epochs']} epochs"
+        )
         for strategy, (low, middle, high) in one["final"].items():
             needed = one["epochs_to_default"][strategy]
             shown = f"{needed:,.0f}" if needed <= one["epochs"] else "not reached"
@@ -38,7 +40,9 @@ def write_figure(found: dict[str, Any], path: Path) -> None:
                 x=[*one["marks"], *reversed(one["marks"])], y=[*high, *reversed(low)], fill="toself", opacity=0.15,
                 line={"width": 0}, fillcolor=colour, hoverinfo="skip", **shared,
             )  # fmt: skip
-            line = go.Scatter(x=one["marks"], y=middle, name=name, line={"color": colour}, **(shared | {"showlegend": column == 1}))
+            line = go.Scatter(
+                x=one["marks"], y=middle, name=name, line={"color": colour}, **(shared | {"showlegend": column == 1})
+            )
             figure.add_trace(band, row=1, col=column)
             figure.add_trace(line, row=1, col=column)
         figure.update_xaxes(title_text="training epochs", row=1, col=column)

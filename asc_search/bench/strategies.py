@@ -109,7 +109,8 @@ def _goes_on(space: Space, study: optuna.Study, number: int, rung: int) -> bool:
     """As a search decides it (``study.search``)."""
     done = [one for one in study.get_trials(deepcopy=False) if len(one.user_attrs.get("rungs", ())) > rung]
     points = {
-        one.number: (1 - one.user_attrs["rungs"][rung]["accuracy"], *relative_costs(space, one.user_attrs)) for one in done
+        one.number: (1 - one.user_attrs["rungs"][rung]["accuracy"], *relative_costs(space, one.user_attrs))
+        for one in done
     }
     mine = points.pop(number)
     return goes_on(mine, list(points.values()), space.search.reduction)
@@ -130,4 +131,3 @@ def _point(table: Table, params: Mapping[str, Any], costs: Mapping[str, float]) 
 def value_at(steps: list[Step], epochs: float) -> float:
     """The hypervolume when ``epochs`` were spent."""
     return max((step.hypervolume for step in steps if step.epochs <= epochs), default=0.0)
-

@@ -163,9 +163,7 @@ def learn(space: Space, history: History) -> Learnt:
     return Learnt(surrogate, top, limits, best, features, everyone, final, costs)
 
 
-def propose(
-    space: Space, price: Pricer, pool: Pool, history: History, rng: np.random.Generator
-) -> Mapping[str, Any]:
+def propose(space: Space, price: Pricer, pool: Pool, history: History, rng: np.random.Generator) -> Mapping[str, Any]:
     """What to try next."""
     learnt = learn(space, history)
     points = pool.points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -74,7 +75,9 @@ class Surrogate:
         half = np.linalg.solve(self._factor, across.T)
         scale = self._unit * np.sqrt(max(self._residual @ self._weights / len(self._residual), 1e-3))
         variance = np.maximum(1 + self.shape.own - (half**2).sum(axis=0), 1e-6)
-        return self._means[min(rung, len(self._means) - 1)] + self._unit * (across @ self._weights), scale * np.sqrt(variance)
+        return self._means[min(rung, len(self._means) - 1)] + self._unit * (across @ self._weights), scale * np.sqrt(
+            variance
+        )
 
     def _covariance(self, one: Observations) -> np.ndarray:
         """Between ``one`` and what was seen, (m, n)."""
@@ -93,7 +96,7 @@ def rung_means(seen: Observations) -> np.ndarray:
     last = int(seen.rung.max(initial=0))
     by_rung = [dict(zip(seen.trial[seen.rung == r], seen.values[seen.rung == r], strict=True)) for r in range(last + 1)]
     means = [float(np.mean(list(by_rung[0].values()))) if by_rung[0] else 0.0]
-    for before, after in zip(by_rung, by_rung[1:], strict=False):
+    for before, after in pairwise(by_rung):
         gains = [after[trial] - before[trial] for trial in after if trial in before]
         if gains:
             means.append(means[-1] + float(np.mean(gains)))

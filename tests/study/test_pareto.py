@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from asc_search.study.pareto import fronts, hypervolume, ranking
-from asc_search.study.rungs import promoted
+from asc_search.study.rungs import goes_on
 
 
 def test_first_front_is_optunas_best_trials() -> None:
