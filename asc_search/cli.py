@@ -75,6 +75,9 @@ def run(
     parallel: Annotated[
         int | None, typer.Option(min=1, help="Networks retrained at a time; by default one a CPU thread, one on CUDA.")
     ] = None,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="An earlier run, whose good candidates are tried first.")
+    ] = None,
 ) -> None:
     """Search SPACE, retrain its front with full distillation, test it once, and pack a submission.
 
@@ -84,14 +87,15 @@ def run(
     from asc_search.export.from_run import check_plan, export_run
     from asc_search.job import Wishes, run_job
     from asc_search.space.load import load
-    from asc_search.study.run_folder import RunFolder
+    from asc_search.study.run_folder import RunFolder, existing_run
 
     use_threads(threads)
+    earlier = None if warm_start is None else existing_run(warm_start)
     loaded = load(space)
     loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
     check_plan(loaded)
     folder = RunFolder(out or Path("runs") / space.stem)
-    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split, parallel))
+    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split, parallel, earlier))
     if loaded.export is not None and loaded.data.source == "demo":
         export_run(folder, loaded.export.profile, loaded.export.label, folder.root / "submission.zip")
     _say_what_next(folder, storage)

@@ -74,6 +74,57 @@ def accuracy(
     _tell(bench_accuracy(source, work, test_folds or [], epochs, seeds), as_json)
 
 
+@bench_app.command()
+def search(
+    space: Annotated[Path, typer.Option(help="Space whose trainings are simulated, and whose draws are timed.")] = Path(
+        "studies/benchmarks/student_small.yaml"
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="Games of each strategy on each table.")] = 20,
+    work: Annotated[Path, typer.Option(help="Folder for finished games; goes on where it was stopped.")] = Path(
+        "runs/bench_search"
+    ),
+    tables: Annotated[
+        list[str] | None, typer.Option("--table", help="Only tables with this in their name, such as cifar100.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="HTML file for the curves.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Strategies of a search compared on NAS-Bench-201 and simulated trainings; what a draw takes. Nothing is trained."""
+    from asc_search.bench.search import bench_search
+    from asc_search.bench.search_report import print_strategies, write_figure
+
+    found = bench_search(space, seeds, work, tables or ())
+    if figure is not None:
+        write_figure(found, figure)
+    if not as_json:
+        print_strategies(found)
+    _tell(found, as_json)
+
+
+@bench_app.command()
+def record(
+    space: Annotated[Path, typer.Argument(help="Space whose candidates are trained.")],
+    out: Annotated[Path, typer.Option(help="CSV file of the results; goes on where it was stopped.")],
+    work: Annotated[Path, typer.Option(help="Folder for windows and the training under way.")],
+    data: Annotated[str | None, typer.Option(help="Data instead of the space's: folder:PATH.")] = None,
+    candidates: Annotated[int, typer.Option(min=1, help="Rows that the file shall have.")] = 300,
+    classes: Annotated[int | None, typer.Option(min=2, help="Of the data's classes, so many; all by default.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="No training is begun later.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+) -> None:
+    """Train random candidates of SPACE that fit its budget to every rung and write down what they reach."""
+    from dataclasses import replace
+
+    from asc_search.bench.record import record as record_table
+    from asc_search.data.source import absolute_source
+    from asc_search.space.load import load
+
+    use_threads(threads)
+    loaded = load(space)
+    loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
+    print(f"{record_table(loaded, work, out, candidates, classes, minutes)} candidates in {out}")
+
+
 def _tell(found: dict[str, Any], as_json: bool) -> None:
     """Print what a benchmark found."""
     from asc_search.bench.bars import print_report

@@ -42,6 +42,7 @@ from asc_search.study.retrain import (
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
+from asc_search.study.warm_start import begin_with
 from asc_search.train.candidate import Material
 from asc_search.train.model_file import tensor_bytes
 
@@ -49,12 +50,13 @@ from asc_search.train.model_file import tensor_bytes
 @dataclass(frozen=True)
 class Wishes:
     """What a person may ask beyond the space: the database, how to meet bad data, trainings at a time (None: as many as
-    pay)."""
+    pay), an earlier run whose good candidates are tried first."""
 
     storage: str | None = None
     skip_bad_files: bool = False
     allow_leaky_split: bool = False
     parallel: int | None = None
+    warm_start: RunFolder | None = None
 
 
 def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
@@ -87,6 +89,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             material = teach_all(space, run, names, training, validation, stage)
         storage = open_storage(wishes.storage or sqlite_url(run.database))
         study = open_study(storage, study_name(run, bool(wishes.storage)), space, len(clips.classes))
+        if wishes.warm_start is not None:
+            begin_with(study, space, len(clips.classes), wishes.warm_start)
         search(study, Setting(space, run, material, validation))
         finalists = [
             Finalist(

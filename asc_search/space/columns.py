@@ -50,10 +50,16 @@ class Column:
 
 
 Columns = Mapping[str, Column]
+Known = tuple[np.ndarray, np.ndarray]  # where a value is known, (n,) of bool, and the values as in a Column
 
 
-def draw_columns(space: Space, rng: np.random.Generator, count: int) -> dict[str, Column]:
-    """``count`` points of ``space``, uniformly drawn (in the logarithm where ``log``); parameters keep their order."""
+def draw_columns(
+    space: Space, rng: np.random.Generator, count: int, known: Mapping[str, Known] | None = None
+) -> dict[str, Column]:
+    """``count`` points of ``space``, uniformly drawn (in the logarithm where ``log``); parameters keep their order.
+
+    Where a parameter exists and ``known`` has it, it is not drawn but as known.
+    """
     everywhere, nowhere = np.ones(count, bool), np.zeros(count, bool)
     columns = {
         name: Column(*_constant(value, count), drawn=nowhere, missing=np.full(count, value is None))
@@ -63,8 +69,38 @@ def draw_columns(space: Space, rng: np.random.Generator, count: int) -> dict[str
         drawn = everywhere
         for name, allowed in parameter.when:
             drawn = drawn & columns[name].among(allowed)
-        columns[parameter.name] = _drawn(parameter, rng, drawn)
+        column = _drawn(parameter, rng, drawn)
+        if known and parameter.name in known:
+            where, values = known[parameter.name]
+            taken = where & drawn
+            column.values[taken] = values[taken]
+        columns[parameter.name] = column
     return columns
+
+
+def known_columns(space: Space, records: Sequence[Mapping[str, Scalar]]) -> dict[str, Known]:
+    """What ``records`` (n, each as ``recorded`` gives them) say, for ``draw_columns`` of n points."""
+    found: dict[str, Known] = {}
+    for parameter in space.varying:
+        name, domain = parameter.name, parameter.domain
+        if isinstance(domain, Constant):
+            continue
+        if isinstance(domain, Subset):
+            names = [f"{name}[{member}]" for member in domain.members]
+            where = np.array([names[0] in record for record in records], bool)
+            values = np.array([[record.get(one, 0) for one in names] for record in records], np.int64)
+            found[name] = (where, values.reshape(len(records), len(names)))
+            continue
+        given = [record.get(name) for record in records]
+        if isinstance(domain, Choice):
+            codes = {(value, type(value) is bool): code for code, value in enumerate(domain.values)}
+            values = np.array([codes.get((value, type(value) is bool), -1) for value in given], np.int64)
+            found[name] = (values >= 0, values)
+        else:
+            kind = np.int64 if isinstance(domain, IntRange) else float
+            inside = np.array([value is not None and domain.low <= value <= domain.high for value in given], bool)
+            found[name] = (inside, np.array([0 if value is None else value for value in given], kind))
+    return found
 
 
 def recorded(space: Space, columns: Columns, index: int) -> dict[str, Scalar]:

@@ -61,12 +61,7 @@ class FixedSuggest:
 
 def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
     """One point of ``space`` for ``classes`` classes; parameters are asked for in a fixed order, constants never."""
-    values = dict(space.constants)
-    for parameter in space.varying:
-        if parameter.when and not _holds(parameter.when, values):
-            values[parameter.name] = parameter.default
-        else:
-            values[parameter.name] = _value(parameter, suggest)
+    values = drawn_values(space, suggest)
     parent, outputs = values["network.pretrained"], space.outputs(classes)
     if parent == NO_PARENT:
         frontend = FrontEnd(**{key: values["frontend." + key] for key in FRONTEND})
@@ -85,6 +80,17 @@ def draw(space: Space, suggest: Suggest, classes: int) -> Candidate:
         groups=space.data.groups,
         parent="" if parent == NO_PARENT else parent,
     )
+
+
+def drawn_values(space: Space, suggest: Suggest) -> dict[str, Any]:
+    """The values of all parameters at one point of ``space``."""
+    values = dict(space.constants)
+    for parameter in space.varying:
+        if parameter.when and not _holds(parameter.when, values):
+            values[parameter.name] = parameter.default
+        else:
+            values[parameter.name] = _value(parameter, suggest)
+    return values
 
 
 def parameters(space: Space) -> list[Parameter]:

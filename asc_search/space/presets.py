@@ -35,7 +35,7 @@ def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
     published = system(name)()
     if name not in PRESETS:
         return None
-    suggest = _Preferring(_wanted(name, len(space.stages)))
+    suggest = Preferring(_wanted(name, len(space.stages)))
     candidate = draw(space, suggest, _CLASSES)
     if candidate.deployed.layers != published.with_classes(space.outputs(_CLASSES)).layers:
         return None
@@ -47,7 +47,7 @@ def params_for_design(space: Space, name: str) -> dict[str, Scalar] | None:
 
 def expressed(space: Space, params: dict[str, Scalar], classes: int) -> tuple[Candidate, dict[str, Scalar]]:
     """The candidate with ``params``, first or middle values for what they leave open, and all values taken."""
-    suggest = _Preferring(params)
+    suggest = Preferring(params)
     return draw(space, suggest, classes), suggest.params
 
 
@@ -76,7 +76,7 @@ def _wanted(name: str, stages: int) -> dict[str, Scalar]:
     return wanted
 
 
-class _Preferring:
+class Preferring:
     """Suggests the wanted value or the nearest there is; the first or middle one where nothing is wanted."""
 
     def __init__(self, wanted: dict[str, Scalar]) -> None:

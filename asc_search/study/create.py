@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from asc_search.oracle.budget import assess
 from asc_search.progress import console
 from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
+from asc_search.study.pool import pricer_of
 from asc_search.study.run_folder import RunFolder
+from asc_search.study.sampler import PricedSampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-SMALL_BUDGET = 50  # trainings up to which joint (grouped) TPE needs fewer draws; beyond, independent TPE ends better
+CLASSES = 10  # of a study that does not say how many
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
@@ -82,6 +83,7 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
         )
     if known is None:
         study.set_metric_names(list(space.objectives))
+        study.set_user_attr("classes", classes)
         for design in space.search.enqueue:
             params = params_for_design(space, design)
             if params is None:
@@ -96,24 +98,16 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
     return study
 
 
-def derived_seed(*parts: object) -> int:
-    """A seed from parts such as (study seed, trial number): the same parts, the same seed."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
+def make_sampler(space: Space, study: optuna.Study) -> optuna.samplers.BaseSampler:
+    """The sampler for the next draw: random candidates within the budget until ``search.startup`` were trained, then those
+    that promise most (``PricedSampler``).
 
-
-def make_sampler(space: Space, study: optuna.Study, trained: int) -> optuna.samplers.BaseSampler:
-    """The sampler for the next draw: random until enough candidates were trained, then TPE.
-
-    Optuna counts rejected draws as start-up, and its single-objective default is joint over the parameters all trials
-    share, no better than random on a conditional space; so both are set here. Seeded by the number of ended trials, so that
-    a resumed search goes on with the draws of an undisturbed one.
+    What is drawn depends on the space's seed, the trial's number and the trials that ended, so that a resumed search goes on
+    with the draws of an undisturbed one.
     """
-    ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-    seed = derived_seed(space.search.seed, ended)
-    if trained < space.search.startup:
-        return optuna.samplers.RandomSampler(seed=seed)
-    joint = space.search.trials <= SMALL_BUDGET
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, multivariate=joint, group=joint)
+    classes = study.user_attrs.get("classes", len(space.data.labels) or CLASSES)
+    key = f"{space.digest()}-{classes}"
+    return PricedSampler(space, key, pricer_of(space, classes), space.search.seed, space.search.startup)
 
 
 def trained_count(study: optuna.Study) -> int:

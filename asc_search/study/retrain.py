@@ -23,11 +23,11 @@ from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Distillation, Pruning
 from asc_search.space.published import REFERENCES
 from asc_search.space.weight_type import Int8
-from asc_search.study.create import derived_seed
 from asc_search.study.int8 import store_int8
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.study.records import FinalistRow
 from asc_search.study.run_folder import RunFolder
+from asc_search.study.seeds import derived_seed
 from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device

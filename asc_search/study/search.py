@@ -18,11 +18,13 @@ from asc_search.progress import Stage, console
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import draw
 from asc_search.space.space import Space
-from asc_search.study.create import derived_seed, make_sampler, trained_count
+from asc_search.study.create import make_sampler, trained_count
 from asc_search.study.objective import Result, train_trial
 from asc_search.study.pareto import Point, ranking
+from asc_search.study.pool import relative_costs
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.rungs import promoted
+from asc_search.study.rungs import goes_on
+from asc_search.study.seeds import derived_seed
 from asc_search.train.candidate import Material
 
 MAX_FAILURES = 5  # diverged trainings in a row after which something else than bad luck is at work
@@ -48,8 +50,7 @@ COST_REFERENCE = 1.5  # times the limit: what a network at the limit itself is s
 
 def as_point(space: Space, accuracy: float, cost: Mapping[str, int]) -> Point:
     """The objectives minimised, error first, costs scaled to their limits: what ranking compares."""
-    limits = {"macs": space.budget.macs, "weight_bytes": space.budget.weight_bytes, "params": space.budget.weight_bytes}
-    return (1 - accuracy, *(cost[name] / limits[name] for name in space.objectives if name != "accuracy"))
+    return (1 - accuracy, *relative_costs(space, cost))
 
 
 def reference_point(space: Space) -> Point:
@@ -72,11 +73,11 @@ def search(study: optuna.Study, setting: Setting) -> None:
     total, done = space.search.trials, trained_count(study)
     with Stage("search", total, done) as stage:
         for trial_id in _unfinished(study):
-            study.sampler = make_sampler(space, study, trained_count(study))
+            study.sampler = make_sampler(space, study)
             _train(study, optuna.trial.Trial(study, trial_id), setting, stage)
         while (done := trained_count(study)) < total:
             _check_progress(study, setting)
-            study.sampler = make_sampler(space, study, done)
+            study.sampler = make_sampler(space, study)
             trial = study.ask()
             _train(study, trial, setting, stage)
     rejected = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
@@ -188,16 +189,15 @@ def _promotion(
     """Whether trial ``number`` goes on from a rung, against all others that reached it."""
     space = setting.space
 
-    def goes_on(rung: int, result: Result) -> bool:
+    def decide(rung: int, result: Result) -> bool:
         others = []
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             reached = trial.user_attrs.get("rungs", [])
             if trial.number != number and len(reached) > rung:
                 others.append(as_point(space, reached[rung]["accuracy"], trial.user_attrs))
-        mine = as_point(space, result.accuracy, cost)
-        return promoted(len(others), rank(space, [*others, mine]), space.search.reduction)
+        return goes_on(as_point(space, result.accuracy, cost), others, space.search.reduction)
 
-    return goes_on
+    return decide
 
 
 def _advice(setting: Setting, rejections: int) -> str:

@@ -12,9 +12,9 @@ from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Training
 from asc_search.space.space import HeadPeer, RunTeacher, Space, SpecialistTeacher
 from asc_search.study.assistants import from_run
-from asc_search.study.create import derived_seed
 from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder
+from asc_search.study.seeds import derived_seed
 from asc_search.train.candidate import Material
 from asc_search.train.corrections import parallel_pairs
 from asc_search.train.mixtures import draw_mixtures

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from asc_search.study.pareto import fronts, hypervolume, ranking
-from asc_search.study.rungs import promoted
+from asc_search.study.rungs import goes_on
 
 
 def test_first_front_is_optunas_best_trials() -> None:
@@ -46,5 +46,15 @@ def test_ranking_copes_with_a_front_of_hundreds() -> None:
 
 
 def test_promotion_keeps_one_in_three() -> None:
-    assert [promoted(index, [4, 2, 0, 1, 3], 3) for index in range(5)] == [False, False, True, False, True]
-    assert promoted(0, [0], 3), "the first to reach a rung has nobody before it"
+    errors = [0.3, 0.5, 0.2, 0.6, 0.1]
+    for index, error in enumerate(errors):
+        others = [(other,) for place, other in enumerate(errors) if place != index]
+        assert goes_on((error,), others, 3) == (error in sorted(errors)[:2])
+    assert goes_on((0.9,), [], 3), "the first to reach a rung has nobody before it"
+
+
+def test_large_networks_that_learn_slowly_compete_with_their_like() -> None:
+    cheap = [(0.2 + 0.01 * index, 0.1 + 0.001 * index) for index in range(20)]
+    dear = [(0.6 + 0.01 * index, 0.9 + 0.001 * index) for index in range(20)]
+    assert goes_on((0.55, 0.91), [*cheap, *dear], 3), "the best of the large ones, far behind the small ones"
+    assert not goes_on((0.5, 0.105), [*cheap, *dear], 3), "dear networks are no excuse for a poor cheap one"

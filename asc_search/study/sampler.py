@@ -1,0 +1,247 @@
+"""The sampler of a search: it knows every price before a training, so only the accuracy has to be learnt.
+
+A draw is the best of a pool of candidates that are all within the budget: random points and variations of the best ones so
+far, by the hypervolume that each is expected to add to the front (``improvement``) as a model of the accuracy at the last
+rung (``surrogate``) has it. Nothing is learnt from rejected draws, as none is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from asc_search.space.columns import draw_columns, known_columns, recorded
+from asc_search.space.encoding import encoded
+from asc_search.space.space import Space
+from asc_search.study.improvement import best_within, budgets, expected_improvement
+from asc_search.study.pool import ERA, Pool, Pricer, log_costs, pool_for, relative_costs, rows_of, variations
+from asc_search.study.seeds import derived_seed
+from asc_search.study.surrogate import Observations, Shape, Surrogate, best_shape
+
+RANDOM = 768  # of the pool's points, looked at for a draw
+VARIED, PARENTS = 192, 12  # variations looked at, and of how many of the best trials
+EXACT = 8  # variations that promise most by a rough price, and are priced
+MOST_SEEN = 320  # measurements the model is given
+COST_TOP = 1.25  # budgets reach so far over the limit: more accuracy counts there at any cost
+SHAPED_AT = (0, 8, 16, 32, 64, 128)  # numbers of measurements at which the covariance is fitted anew
+
+
+@dataclass(frozen=True)
+class History:
+    """What was measured so far: trials that were trained, and ``pending`` ones under way elsewhere."""
+
+    trials: Sequence[FrozenTrial]
+    pending: Sequence[FrozenTrial]
+
+
+class PricedSampler(BaseSampler):
+    """Proposes for each trial the point of the space that promises most; random ones until ``startup`` were trained.
+
+    A trial's proposal depends on the seed, its number and the trials that ended before it alone. ``key`` says which space
+    it is and how priced: pools of priced points are kept by it.
+    """
+
+    def __init__(self, space: Space, key: str, price: Pricer, seed: int, startup: int) -> None:
+        self._space, self._key, self._price, self._seed, self._startup = space, key, price, seed, startup
+        self._proposed: dict[int, Mapping[str, Any]] = {}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        if trial.number not in self._proposed:
+            self._proposed = {trial.number: self._propose(study, trial.number)}
+        proposed = self._proposed[trial.number]
+        if param_name in proposed:
+            value = param_distribution.to_internal_repr(proposed[param_name])
+            if param_distribution._contains(value):
+                return proposed[param_name]
+        # The trial was given other values than proposed (a known design), and so has other parameters.
+        random = RandomSampler(seed=derived_seed(self._seed, trial.number, param_name))
+        return random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _propose(self, study: optuna.Study, number: int) -> Mapping[str, Any]:
+        rng = np.random.default_rng(derived_seed(self._seed, "draw", number))
+        pool = pool_for(self._space, self._key, self._price, derived_seed(self._seed, "pool", number // ERA))
+        if pool.points is None:
+            return {}
+        history = history_of(study, number)
+        if len(history.trials) < self._startup:
+            return recorded(self._space, pool.points.columns, int(rng.integers(len(pool.points.costs))))
+        return propose(self._space, self._price, pool, history, rng)
+
+
+def history_of(study: optuna.Study, number: int) -> History:
+    """The trials that count for the draw of trial ``number``."""
+    trials = study.get_trials(deepcopy=False)
+    done = [one for one in trials if one.state is TrialState.COMPLETE and one.user_attrs.get("rungs")]
+    pending = [one for one in trials if one.state is TrialState.RUNNING and one.number != number]
+    return History(done, [one for one in pending if "digest" in one.user_attrs])
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The model, what it was given, and the front it measures improvements against."""
+
+    surrogate: Surrogate
+    top: int
+    limits: np.ndarray
+    best: np.ndarray
+    features: np.ndarray
+    trials: Sequence[FrozenTrial]
+    final: np.ndarray
+    costs: np.ndarray
+
+    def gain(self, features: np.ndarray, costs: np.ndarray) -> np.ndarray:
+        """What candidates (n,) are expected to add to the front; -1 for those that were tried."""
+        mean, std = self.surrogate.predict(features, log_costs(costs), self.top)
+        gain = expected_improvement(mean, std, costs, self.limits, self.best)
+        return np.where(_known(features, self.features), -1.0, gain)
+
+    def gain_of(self, row: int) -> float:
+        """What trial ``row`` is expected to add if it goes on to the last rung."""
+        features, costs = self.features[row : row + 1], self.costs[row : row + 1]
+        mean, std = self.surrogate.predict(features, log_costs(costs), self.top, np.array([row]))
+        return float(expected_improvement(mean, std, costs, self.limits, self.best)[0])
+
+
+def learn(space: Space, history: History) -> Learnt:
+    """A model of the accuracy from ``history``, which is not empty."""
+    trials = _chosen(history.trials)
+    everyone = [*trials, *history.pending]
+    records = [one.params for one in everyone]
+    columns = draw_columns(space, np.random.default_rng(0), len(records), known_columns(space, records))
+    features, costs = encoded(space, columns), np.array([relative_costs(space, one.user_attrs) for one in everyone])
+    rows, rungs, errors = [], [], []
+    for row, trial in enumerate(trials):
+        for rung, reached in enumerate(trial.user_attrs["rungs"]):
+            rows.append(row)
+            rungs.append(rung)
+            errors.append(max(1 - reached["accuracy"], 1e-3))
+    row_of, rung_of = np.array(rows), np.array(rungs)
+    values = _tamed(np.log(errors), rung_of)
+    top = len(space.search.rungs) - 1
+    prices = log_costs(costs)
+    seen = Observations(features[row_of], prices[row_of], rung_of, row_of, values)
+    surrogate = Surrogate(seen, _shape(seen))
+    if history.pending:  # as if they had come out as expected, so that the next draw looks elsewhere
+        waiting = np.arange(len(trials), len(everyone))
+        expected, _ = surrogate.predict(features[waiting], prices[waiting], 0)
+        both = Observations(
+            *(
+                np.concatenate([old, new])
+                for old, new in (
+                    (seen.features, features[waiting]),
+                    (seen.prices, prices[waiting]),
+                    (seen.rung, np.zeros(len(waiting), int)),
+                    (seen.trial, waiting),
+                    (seen.values, expected),
+                )
+            )
+        )
+        surrogate = Surrogate(both, surrogate.shape)
+    final, _ = surrogate.predict(features, prices, top, np.arange(len(everyone)))
+    finished = np.array([len(one.user_attrs.get("rungs", ())) == top + 1 for one in everyone])
+    limits = budgets(costs.shape[1], COST_TOP)
+    worst = float(np.exp(np.median(final)))
+    if not finished.any():
+        finished = np.array([len(one.user_attrs.get("rungs", ())) == rung_of.max() + 1 for one in everyone])
+    best = best_within(np.exp(final[finished]), costs[finished], limits, worst)
+    return Learnt(surrogate, top, limits, best, features, everyone, final, costs)
+
+
+def propose(space: Space, price: Pricer, pool: Pool, history: History, rng: np.random.Generator) -> Mapping[str, Any]:
+    """What to try next."""
+    learnt = learn(space, history)
+    points = pool.points
+    some = rng.permutation(len(points.costs))[:RANDOM]
+    gain = learnt.gain(points.features[some], points.costs[some])
+    at = int(np.argmax(gain))
+    best, columns, row = float(gain[at]), points.columns, int(some[at])
+    parents = [learnt.trials[parent].params for parent in _parents(learnt)]
+    varied, features = variations(space, parents, rng, VARIED)
+    promising = np.argsort(-learnt.gain(features, pool.rough_costs(features)), kind="stable")[:EXACT]
+    chosen = rows_of(varied, promising)
+    priced = price(chosen)
+    gain = np.where(priced.fits, learnt.gain(features[promising], priced.costs), -2.0)
+    at = int(np.argmax(gain))
+    if gain[at] > best:
+        columns, row = chosen, at
+    return recorded(space, columns, row)
+
+
+def _parents(learnt: Learnt) -> np.ndarray:
+    """Trials, best first: by how many of the budgets each is the best of, then by error."""
+    errors = np.exp(learnt.final)
+    inside = (learnt.costs[None] <= learnt.limits[:, None]).all(axis=2)
+    table = np.where(inside, errors, np.inf)
+    order = np.argsort(table, axis=1, kind="stable")[:, :3]
+    score = np.zeros(len(errors))
+    for place, weight in zip(order.T, (1.0, 0.5, 0.25), strict=False):
+        np.add.at(score, place, weight)
+    return np.lexsort((errors, -score))[:PARENTS]
+
+
+def _known(features: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which rows of ``features`` are among ``others``."""
+    squared = (features**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * features @ others.T
+    return (squared < 1e-9).any(axis=1)
+
+
+def _chosen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """At most so many trials that the model has ``MOST_SEEN`` measurements: the first, of which it learns its shape, those of
+    the highest rung, and the latest."""
+    if sum(len(one.user_attrs["rungs"]) for one in trials) <= MOST_SEEN:
+        return list(trials)
+    kept, total = [], 0
+    for trial in trials:
+        total += len(trial.user_attrs["rungs"])
+        if total > SHAPED_AT[-1] + 8:
+            break
+        kept.append(trial)
+    for trial in sorted(trials[len(kept) :], key=lambda one: (-len(one.user_attrs["rungs"]), -one.number)):
+        total += len(trial.user_attrs["rungs"])
+        if total > MOST_SEEN:
+            break
+        kept.append(trial)
+    return sorted(kept, key=lambda one: one.number)
+
+
+def _tamed(values: np.ndarray, rungs: np.ndarray) -> np.ndarray:
+    """``values`` with those far worse than their rung's median brought near it: a failure is no measure of how bad."""
+    values = values.copy()
+    for rung in range(int(rungs.max()) + 1):
+        at = rungs == rung
+        if at.sum() < 4:
+            continue
+        low, middle = np.quantile(values[at], (0.1, 0.5))
+        values[at] = np.minimum(values[at], middle + 2 * (middle - low) + 1e-6)
+    return values
+
+
+def _shape(seen: Observations) -> Shape:
+    """The covariance's shape from the first measurements, so many that it is fitted rarely and the same after a resume."""
+    count = max(one for one in SHAPED_AT if one <= len(seen.values))
+    if count < SHAPED_AT[1]:
+        return Shape()
+    parts = (seen.features, seen.prices, seen.rung, seen.trial, seen.values)
+    return _fitted(tuple((part[:count].tobytes(), part.dtype.str, part[:count].shape) for part in parts))
+
+
+@lru_cache(maxsize=8)
+def _fitted(packed: tuple) -> Shape:
+    parts = [np.frombuffer(raw, dtype).reshape(size) for raw, dtype, size in packed]
+    return best_shape(Observations(*parts))
