@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from asc_search.errors import RunFolderError
@@ -17,15 +18,20 @@ from asc_search.oracle.budget import assess
 from asc_search.progress import console
 from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
+from asc_search.study.run_folder import RunFolder
+from asc_search.study.storage import SharedStorage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
+GRACE_S = 600
 SMALL_BUDGET = 50  # trainings up to which joint (grouped) TPE needs fewer draws; beyond, independent TPE ends better
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str, grace_s: int = GRACE_S) -> SharedStorage:
     """The database at a SQLAlchemy ``url``; SQLite in write-ahead mode, so that a dashboard can read while we write.
+
+    A worker of another machine that gives no sign of life for ``grace_s`` loses its trial to the next.
 
     Raises:
         RunFolderError: the database cannot be opened; the message hides any password.
@@ -37,8 +43,15 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             "--storage: not a database URL; use for example sqlite:///study.db or postgresql+psycopg://user@host/name"
         ) from None
     try:
-        local = make_url(url).get_backend_name() == "sqlite"
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if local else None)
+        parsed = make_url(url)
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        storage = SharedStorage(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=_engine(parsed),
+            heartbeat_interval=max(1, grace_s // 10),
+            grace_period=grace_s,
+        )
     except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
         raise RunFolderError(
             f"--storage {hidden}: cannot be opened ({type(error).__name__}); is it running and reachable?"
@@ -54,9 +67,26 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     return storage
 
 
+def _engine(url: URL) -> dict[str, Any]:
+    """How to connect: few connections, since there may be many workers, each looked at before it is used."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 60}}
+    options: dict[str, Any] = {"pool_size": 2, "max_overflow": 3, "pool_pre_ping": True}
+    if url.get_backend_name() == "postgresql":
+        # all in one time zone, as heartbeats are kept without one
+        given = {"connect_timeout": 10, "options": "-c timezone=UTC"}
+        options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
+    return options
+
+
 def sqlite_url(path: Path) -> str:
     """URL of a SQLite file."""
     return f"sqlite:///{path.resolve()}"
+
+
+def study_name(run: RunFolder, shared: bool) -> str:
+    """The name of a run's study: short in its own database; in a ``shared`` one with the run's id, so that no two meet."""
+    return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if shared else "search"
 
 
 def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, classes: int) -> optuna.Study:
