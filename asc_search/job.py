@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -20,30 +20,30 @@ from asc_search.progress import Stage, console, results
 from asc_search.report.front_csv import write_front_csv
 from asc_search.report.front_plot import write_front_html
 from asc_search.report.front_table import front_table
+from asc_search.scale.engines import Hands, search_with
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
-from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url
+from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url, study_name
 from asc_search.study.dataset import open_data
 from asc_search.study.front import finalist_trials, trial_points
 from asc_search.study.records import FinalistRow, TrialPoint
 from asc_search.study.retrain import Finalist, Trained, measure_on_test, reference, retrain_all, row, undistilled
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
+from asc_search.study.tasks import Setting
 from asc_search.train.candidate import Material
-
-STUDY = "search"
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a person may ask beyond the space: the database, how to meet bad data, trainings at a time (None: as many as
-    pay)."""
+    """What a person may ask beyond the space: the database, how to meet bad data, finalists trained at a time (None: as many
+    as pay), and who searches (``Hands``)."""
 
     storage: str | None = None
     skip_bad_files: bool = False
     allow_leaky_split: bool = False
     parallel: int | None = None
+    hands: Hands = field(default_factory=Hands)
 
 
 def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
@@ -72,9 +72,10 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         names = tuple(space.pool)
         with Stage("teachers", len(names)) as stage:
             material = teach_all(space, run, names, training, validation, stage)
-        storage = open_storage(wishes.storage or sqlite_url(run.database))
-        study = open_study(storage, _study_name(run, wishes), space, len(clips.classes))
-        search(study, Setting(space, run, material, validation))
+        storage = open_storage(wishes.storage or sqlite_url(run.database), wishes.hands.grace_s)
+        name = study_name(run, bool(wishes.storage))
+        study = open_study(storage, name, space, len(clips.classes), clips.digest(), run.identity)
+        search_with(study, Setting(space, run, material, validation), wishes.hands, wishes.storage or "")
         finalists = [
             Finalist(
                 f"trial {trial.number}", "finalist", Candidate.from_json(trial.user_attrs["candidate"]), trial.number
@@ -86,11 +87,6 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
         write_report(space, run, rows, trial_points(study))
         return rows
-
-
-def _study_name(run: RunFolder, wishes: Wishes) -> str:
-    """The study's name: short in the run's own database; in a shared one with the run's id, so that no two runs meet."""
-    return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if wishes.storage else STUDY
 
 
 def retrain_front(

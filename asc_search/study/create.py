@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from asc_search.oracle.budget import assess
 from asc_search.progress import console
 from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
+from asc_search.study.identity import check_identity, note_identity
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.storage import SharedStorage
 
@@ -89,21 +91,26 @@ def study_name(run: RunFolder, shared: bool) -> str:
     return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if shared else "search"
 
 
-def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, classes: int) -> optuna.Study:
+def open_study(
+    storage: optuna.storages.RDBStorage,
+    name: str,
+    space: Space,
+    classes: int,
+    data: str | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> optuna.Study:
     """The study called ``name``, created with its known designs enqueued if it is new.
 
+    ``data`` is the digest of the clips, ``run`` what the run folder says of itself (run.json); both are kept with the study.
     Designs that the space cannot express, or that are over its budget for ``classes`` classes, are left out.
 
     Raises:
-        RunFolderError: the storage holds a study of this name for another space.
+        RunFolderError: the storage holds a study of this name for another space, or other data.
     """
     directions = ["maximize" if objective == "accuracy" else "minimize" for objective in space.objectives]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     known = study.user_attrs.get("space")
-    if known is not None and known != space.digest():
-        raise RunFolderError(
-            f"--storage: it holds a study {name!r} of another space; give --out a folder of another name"
-        )
+    check_identity(study, space, data)
     if known is None:
         study.set_metric_names(list(space.objectives))
         for design in space.search.enqueue:
@@ -116,6 +123,7 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
                 study.enqueue_trial(params, user_attrs={"design": design}, skip_if_exists=True)
             else:
                 console.print(f"{design}: not enqueued, {verdict.reason}", markup=False, soft_wrap=True)
+        note_identity(study, space, data, run)
         study.set_user_attr("space", space.digest())  # last: an interrupted creation is done again
     return study
 
@@ -123,6 +131,23 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
 def derived_seed(*parts: object) -> int:
     """A seed from parts such as (study seed, trial number): the same parts, the same seed."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
+
+
+def existing_study(storage: optuna.storages.RDBStorage, name: str, where: str) -> optuna.Study:
+    """The study called ``name``, which the creator of the run has finished creating.
+
+    Raises:
+        RunFolderError: there is none (yet); ``where`` names the database.
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        study = None
+    if study is None or "space" not in study.user_attrs:
+        raise RunFolderError(
+            f"{where}: no study {name!r} yet; `asc-search run` creates it once data and teachers are prepared"
+        )
+    return study
 
 
 def make_sampler(space: Space, study: optuna.Study, trained: int) -> optuna.samplers.BaseSampler:

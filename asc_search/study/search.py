@@ -40,7 +40,7 @@ def rank(space: Space, points: Sequence[Point]) -> list[int]:
     return ranking(points, (1.0,) + (COST_REFERENCE,) * (len(space.objectives) - 1))
 
 
-def search(study: optuna.Study, setting: Setting) -> None:
+def search(study: optuna.Study, setting: Setting, owner: Owner | None = None) -> None:
     """Train candidates until the space's budget of trainings is spent; rejected ones cost nothing and do not count.
 
     The budget is that of all workers on the study together. Trials of workers that are gone are taken up first. Ends when
@@ -51,7 +51,7 @@ def search(study: optuna.Study, setting: Setting) -> None:
         AscSearchError: too many failures in a row.
         StorageAwayError: the database was away for too long.
     """
-    owner, failures = Owner.here(), 0
+    owner, failures = owner or Owner.here(), 0
     with Stage("search", setting.space.search.trials, trained_count(study)) as stage:
         while (task := next_task(study, setting, owner, stage)) is not None:
             failures = 0 if _train(study, task, setting, owner, stage) else failures + 1
