@@ -17,6 +17,7 @@ from asc_search.study.objective import Result
 from asc_search.study.search import trial_line
 
 LOOK_S = 0.5
+FAREWELL_S = 30.0
 
 
 class Crew(Protocol):
@@ -52,6 +53,7 @@ def watch(study: optuna.Study, space: Space, crew: Crew, pause: Callable[[float]
                 trained = sum(trial.state in (TrialState.COMPLETE, TrialState.FAIL) for trial in trials)
                 stage.reached(trained)
                 if trained >= total:
+                    _let_end(crew, pause)
                     break
                 if not alive:
                     what = f"all workers ended with {trained} of {total} trainings done; the same command goes on"
@@ -61,6 +63,13 @@ def watch(study: optuna.Study, space: Space, crew: Crew, pause: Callable[[float]
         crew.stop()
     rejected = sum(trial.state is TrialState.PRUNED for trial in trials)
     console.print(f"search: {trained} candidates trained, {rejected} refused by their price alone")
+
+
+def _let_end(crew: Crew, pause: Callable[[float], None]) -> None:
+    """Let workers that have nothing more to do say so and end."""
+    end = time.monotonic() + FAREWELL_S
+    while crew.alive() and time.monotonic() < end:
+        pause(LOOK_S / 5)
 
 
 def described(trial: FrozenTrial, space: Space) -> str:

@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from asc_search.errors import AscSearchError
@@ -32,7 +32,7 @@ def is_away(error: BaseException | None) -> bool:
         return "locked" in str(error.orig) or "busy" in str(error.orig)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, (OperationalError, InterfaceError, PoolTimeout))
+    return isinstance(error, (OperationalError, InterfaceError, PoolTimeout, PendingRollbackError))
 
 
 def bridging(method: Method) -> Method:
@@ -53,6 +53,7 @@ def bridging(method: Method) -> Method:
             except Exception as error:
                 if not is_away(error):
                     raise
+                _forget_session(arguments[0])
                 began = began or time.monotonic()
                 if time.monotonic() - began > PATIENCE_S:
                     raise StorageAwayError(
@@ -67,3 +68,13 @@ def bridging(method: Method) -> Method:
                 return found
 
     return call  # type: ignore[return-value]
+
+
+def _forget_session(storage: object) -> None:
+    """Let go of a session of Optuna's that has lost its connection; it would refuse everything from then on."""
+    sessions = getattr(storage, "scoped_session", None)
+    if sessions is not None:
+        try:
+            sessions.remove()
+        except SQLAlchemyError:
+            sessions.registry.clear()

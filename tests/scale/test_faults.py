@@ -63,10 +63,10 @@ def test_the_database_goes_away_and_comes_back(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     pytest.importorskip("pgserver", reason="no PostgreSQL server: pip install pgserver")
     with postgres() as server:
-        plan = simulation(tmp_path, trials=8, epoch_s=0.2, grace_s=3)
+        plan = simulation(tmp_path, trials=8, epoch_s=0.4, grace_s=3)
         study, candidates = prepared(server.url, plan)
         with Crew(server.url, plan, 2) as crew:
-            until(lambda: study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), 120)
+            until(lambda: sum(crew.has(trial) for trial in study.get_trials()) == 2, 120)
             server.stop()
             time.sleep(AWAY_S)
             assert [process.poll() for process in crew.processes] == [None, None], crew.said()
