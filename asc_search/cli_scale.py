@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from asc_search.scale.engines import Hands
 
 STORAGE = "ASC_SEARCH_STORAGE"
-GRACE_S = 600
+GRACE_S = 600  # as in study.create, which takes long to import
 WORKERS = Annotated[int, typer.Option(min=1, help="Processes (slurm: jobs, ray: tasks) that search side by side.")]
-GPUS = Annotated[str | None, typer.Option(help="GPUs dealt to the workers in turn, for example 0,1.")]
+GPUS = Annotated[str | None, typer.Option(help="GPUs, for example 0,1: at least one worker each.")]
 ENGINE = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]
 ENGINE_OPTION = Annotated[
     list[str] | None,
@@ -43,7 +43,7 @@ def hands_of(workers: int, gpus: str | None, engine: str, options: list[str] | N
     if wrong := [key for key, equals, _ in pairs if not equals]:
         raise AscSearchError(f"--engine-option {wrong[0]}: expected KEY=VALUE")
     seen = tuple(part.strip() for part in gpus.split(",") if part.strip()) if gpus else ()
-    return Hands(workers, engine, seen, {key: value for key, _, value in pairs}, grace)
+    return Hands(max(workers, len(seen)), engine, seen, {key: value for key, _, value in pairs}, grace)
 
 
 def worker(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -86,6 +87,8 @@ def follow_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)  # the trial is given back
+        time.sleep(STOP_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

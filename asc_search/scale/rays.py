@@ -58,6 +58,7 @@ def launch(job: Job, count: int, options: dict[str, str]) -> RayCrew:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = options.get("address", "")
     if not address:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # a worker is the work, not something beside it
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # with 1, Ray 2 listens on every interface
     try:
         import ray

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,6 +61,8 @@ class SharedStorage(RDBStorage):
             row = models.TrialModel.find_or_raise_by_id(trial_id, session)
             row.datetime_start = datetime.now()
             if drawn is not None:
+                params = models.TrialParamModel
+                session.execute(sa.delete(params).where(params.trial_id == trial_id), execution_options=NO_SYNC)
                 self._write(session, row, drawn)
             _set(session, models.TrialUserAttributeModel, trial_id, {WORKER: worker})
             _beat_anew(session, trial_id)
@@ -125,7 +127,9 @@ class SharedStorage(RDBStorage):
     def clock(self) -> datetime:
         """The database's time, UTC."""
         with _create_scoped_session(self.scoped_session) as session:
-            return _naive(session.execute(sa.select(sa.func.current_timestamp())).scalar())
+            moment = session.execute(sa.select(sa.func.current_timestamp())).scalar()
+            aware = isinstance(moment, datetime) and moment.tzinfo is not None
+            return _naive(moment.astimezone(UTC) if aware else moment)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """As ever; of a trial that is being drawn (id -1) there is nothing to share before it is stored whole."""

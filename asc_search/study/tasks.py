@@ -133,7 +133,13 @@ def _claim(
     for trial in waiting:
         attrs, drawn = dict(trial.user_attrs), None
         if "digest" not in attrs:
-            drawn = _draw(study, setting, trained_count(study), bool(running), trial.system_attrs.get("fixed_params"))
+            drawn = _draw(
+                study,
+                setting,
+                trained_count(study),
+                bool(running),
+                {**trial.params, **trial.system_attrs.get("fixed_params", {})},
+            )
             attrs |= drawn.trial(TrialState.RUNNING).user_attrs
         if attrs["digest"] in busy:
             continue
