@@ -38,6 +38,27 @@ class Crew:
         pids = [process.pid for process in self.processes]
         return trial.state is TrialState.RUNNING and owner is not None and owner.pid in pids
 
+    def busy(self, study: optuna.Study) -> list[int]:
+        """Which processes train a trial now; waits for the first."""
+        found: list[int] = []
+
+        def any_found() -> list[int]:
+            held = [trial.user_attrs.get(WORKER) for trial in study.get_trials(states=(TrialState.RUNNING,))]
+            pids = {owner.pid for text in held if (owner := Owner.parse(text)) is not None}
+            found[:] = [
+                at for at, process in enumerate(self.processes) if process.pid in pids and process.poll() is None
+            ]
+            return found
+
+        until(any_found, 240)
+        return found
+
+    def kill(self, at: int) -> None:
+        """Kill process ``at`` and start another in its place."""
+        self.processes[at].kill()
+        self.processes[at].wait()
+        self.processes[at] = self.start()
+
     def wait(self, seconds: float) -> list[int]:
         end = time.monotonic() + seconds
         return [process.wait(max(1.0, end - time.monotonic())) for process in self.processes]

@@ -21,7 +21,7 @@ AWAY_S = float(os.environ.get("ASC_SEARCH_AWAY_S", "4"))  # 30 by hand
 
 
 def simulation(folder: Path, **changes: object) -> Simulation:
-    given = {"study": folder.name, "folder": str(folder), "trials": 12, "epoch_s": 0.1, "rungs": (4,), "grace_s": 600}
+    given = {"study": folder.name, "folder": str(folder), "trials": 12, "epoch_s": 0.2, "rungs": (4,), "grace_s": 600}
     return Simulation(**{**given, **changes})  # type: ignore[arg-type]
 
 
@@ -29,18 +29,13 @@ def test_workers_killed_at_random(server: Server, tmp_path: Path) -> None:
     plan = simulation(tmp_path, trials=max(12, 3 * KILLS), most_deaths=100)
     study, candidates = prepared(server.url, plan)
     rng = random.Random(0)
-    kills = 0
     with Crew(server.url, plan, 4) as crew:
-        while kills < KILLS:
-            until(lambda: study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)), 120)
-            time.sleep(rng.uniform(0.1, 0.6))
-            at = rng.randrange(4)
-            if crew.processes[at].poll() is None:
-                crew.processes[at].send_signal(signal.SIGKILL)
-                crew.processes[at].wait()
-                kills += 1
-            crew.processes[at] = crew.start()
-            assert len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < plan.trials, "ended too early"
+        for _ in range(KILLS):
+            busy = crew.busy(study)
+            time.sleep(rng.uniform(0, 0.4))
+            crew.kill(rng.choice(busy))
+            ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            assert len(ended) < plan.trials, "ended too early"
         assert crew.wait(240) == [0] * 4, crew.said()
     check_whole(study, plan, candidates)
     assert sum(len(trial.user_attrs.get("deaths", [])) for trial in study.get_trials()) <= KILLS
