@@ -15,6 +15,7 @@ from asc_search import __version__
 from asc_search.cli_bench import bench_app, use_threads
 from asc_search.cli_export import export
 from asc_search.cli_report import dashboard, report
+from asc_search.cli_scale import ENGINE, ENGINE_OPTION, GPUS, GRACE, GRACE_S, STORAGE, WORKERS, add_commands, hands_of
 from asc_search.cli_study import add_study_commands
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
@@ -38,6 +39,7 @@ app.command()(export)
 app.command()(report)
 app.command()(dashboard)
 add_study_commands(app, data_app)
+add_commands(app)
 
 
 def _version(wanted: bool) -> None:
@@ -63,7 +65,10 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME of the space by default.")] = None,
     storage: Annotated[
-        str | None, typer.Option(help="SQLAlchemy URL of the study's database instead of a file.")
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of the study's database instead of a file.", envvar=STORAGE, show_envvar=True
+        ),
     ] = None,
     skip_bad_files: Annotated[
         bool, typer.Option(help="Leave out unreadable files and list them in the run folder.")
@@ -78,6 +83,11 @@ def run(
     warm_start: Annotated[
         Path | None, typer.Option(help="An earlier run, whose good candidates are tried first.")
     ] = None,
+    workers: WORKERS = 1,
+    gpus: GPUS = None,
+    engine: ENGINE = "local",
+    engine_option: ENGINE_OPTION = None,
+    grace: GRACE = GRACE_S,
 ) -> None:
     """Search SPACE, retrain its front with full distillation, test it once, and pack a submission.
 
@@ -95,7 +105,8 @@ def run(
     loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
     check_plan(loaded)
     folder = RunFolder(out or Path("runs") / space.stem)
-    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split, parallel, earlier))
+    hands = hands_of(workers, gpus, engine, engine_option, grace)
+    run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split, parallel, earlier, hands))
     if loaded.export is not None and loaded.data.source == "demo":
         export_run(folder, loaded.export.profile, loaded.export.label, folder.root / "submission.zip")
     _say_what_next(folder, storage)

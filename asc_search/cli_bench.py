@@ -56,6 +56,14 @@ def distill(
 
 
 @bench_app.command()
+def scale(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Eight workers against one on simulated trainings of two seconds on PostgreSQL; overhead of a trial at 1,000 rows."""
+    from asc_search.bench.scale import bench_scale
+
+    _tell(bench_scale(), as_json)
+
+
+@bench_app.command()
 def accuracy(
     source: Annotated[str, typer.Argument(help="Recordings to learn and to be tested on: folder:PATH, tau2022:PATH.")],
     work: Annotated[Path, typer.Option(help="Folder for windows and results; goes on where it was stopped.")],

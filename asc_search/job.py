@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
@@ -21,6 +21,7 @@ from asc_search.report.front_csv import write_front_csv
 from asc_search.report.front_table import front_table
 from asc_search.report.report import REPORT, write_report
 from asc_search.report.view import view_of
+from asc_search.scale.engines import Hands, search_with
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
 from asc_search.study.create import open_storage, open_study, shown_url, sqlite_url, study_name
@@ -40,8 +41,8 @@ from asc_search.study.retrain import (
     undistilled,
 )
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.search import Setting, search
 from asc_search.study.subsets import teach_all
+from asc_search.study.tasks import Setting
 from asc_search.study.warm_start import begin_with
 from asc_search.train.candidate import Material
 from asc_search.train.model_file import tensor_bytes
@@ -49,14 +50,15 @@ from asc_search.train.model_file import tensor_bytes
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a person may ask beyond the space: the database, how to meet bad data, trainings at a time (None: as many as
-    pay), an earlier run whose good candidates are tried first."""
+    """What a person may ask beyond the space: the database, how to meet bad data, finalists trained at a time (None: as many
+    as pay), an earlier run whose good candidates are tried first, and who searches (``Hands``)."""
 
     storage: str | None = None
     skip_bad_files: bool = False
     allow_leaky_split: bool = False
     parallel: int | None = None
     warm_start: RunFolder | None = None
+    hands: Hands = field(default_factory=Hands)
 
 
 def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
@@ -87,11 +89,12 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         names = tuple(space.pool)
         with Stage("teachers", len(names)) as stage:
             material = teach_all(space, run, names, training, validation, stage)
-        storage = open_storage(wishes.storage or sqlite_url(run.database))
-        study = open_study(storage, study_name(run, bool(wishes.storage)), space, len(clips.classes))
+        storage = open_storage(wishes.storage or sqlite_url(run.database), wishes.hands.grace_s)
+        name = study_name(run, bool(wishes.storage))
+        study = open_study(storage, name, space, len(clips.classes), clips.digest(), run.identity)
         if wishes.warm_start is not None:
             begin_with(study, space, len(clips.classes), wishes.warm_start)
-        search(study, Setting(space, run, material, validation))
+        search_with(study, Setting(space, run, material, validation), wishes.hands, wishes.storage or "")
         finalists = [
             Finalist(
                 f"trial {trial.number}", "finalist", Candidate.from_json(trial.user_attrs["candidate"]), trial.number

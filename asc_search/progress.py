@@ -69,5 +69,13 @@ class Stage:
 
     def note(self, line: str) -> None:
         """Finish one of several items under way with one line that stays."""
-        console.print(line, markup=False, soft_wrap=True)
+        self.tell(line)
         self._progress.advance(self._outer)
+
+    def tell(self, line: str) -> None:
+        """One line that stays."""
+        console.print(line, markup=False, soft_wrap=True)
+
+    def reached(self, done: int) -> None:
+        """Say how many items are done, others' too."""
+        self._progress.update(self._outer, completed=done)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from asc_search.errors import RunFolderError
@@ -16,18 +18,23 @@ from asc_search.oracle.budget import assess
 from asc_search.progress import console
 from asc_search.space.presets import expressed, params_for_design
 from asc_search.space.space import Space
+from asc_search.study.identity import check_identity, note_identity
 from asc_search.study.pool import pricer_of
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.sampler import PricedSampler
+from asc_search.study.storage import SharedStorage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 CLASSES = 10  # of a study that does not say how many
+GRACE_S = 600
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str, grace_s: int = GRACE_S) -> SharedStorage:
     """The database at a SQLAlchemy ``url``; SQLite in write-ahead mode, so that a dashboard can read while we write.
+
+    A worker of another machine that gives no sign of life for ``grace_s`` loses its trial to the next.
 
     Raises:
         RunFolderError: the database cannot be opened; the message hides any password.
@@ -39,8 +46,15 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             "--storage: not a database URL; use for example sqlite:///study.db or postgresql+psycopg://user@host/name"
         ) from None
     try:
-        local = make_url(url).get_backend_name() == "sqlite"
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if local else None)
+        parsed = make_url(url)
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        storage = SharedStorage(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=_engine(parsed),
+            heartbeat_interval=max(1, grace_s // 10),
+            grace_period=grace_s,
+        )
     except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
         raise RunFolderError(
             f"--storage {hidden}: cannot be opened ({type(error).__name__}); is it running and reachable?"
@@ -56,6 +70,18 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     return storage
 
 
+def _engine(url: URL) -> dict[str, Any]:
+    """How to connect: few connections, since there may be many workers, each looked at before it is used."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 60}}
+    options: dict[str, Any] = {"pool_size": 2, "max_overflow": 3, "pool_pre_ping": True}
+    if url.get_backend_name() == "postgresql":
+        # all in one time zone, as heartbeats are kept without one
+        given = {"connect_timeout": 10, "options": "-c timezone=UTC"}
+        options["connect_args"] = {key: value for key, value in given.items() if key not in url.query}
+    return options
+
+
 def sqlite_url(path: Path) -> str:
     """URL of a SQLite file."""
     return f"sqlite:///{path.resolve()}"
@@ -66,21 +92,26 @@ def study_name(run: RunFolder, shared: bool) -> str:
     return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if shared else "search"
 
 
-def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, classes: int) -> optuna.Study:
+def open_study(
+    storage: optuna.storages.RDBStorage,
+    name: str,
+    space: Space,
+    classes: int,
+    data: str | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> optuna.Study:
     """The study called ``name``, created with its known designs enqueued if it is new.
 
+    ``data`` is the digest of the clips, ``run`` what the run folder says of itself (run.json); both are kept with the study.
     Designs that the space cannot express, or that are over its budget for ``classes`` classes, are left out.
 
     Raises:
-        RunFolderError: the storage holds a study of this name for another space.
+        RunFolderError: the storage holds a study of this name for another space, or other data.
     """
     directions = ["maximize" if objective == "accuracy" else "minimize" for objective in space.objectives]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     known = study.user_attrs.get("space")
-    if known is not None and known != space.digest():
-        raise RunFolderError(
-            f"--storage: it holds a study {name!r} of another space; give --out a folder of another name"
-        )
+    check_identity(study, space, data)
     if known is None:
         study.set_metric_names(list(space.objectives))
         study.set_user_attr("classes", classes)
@@ -94,7 +125,25 @@ def open_study(storage: optuna.storages.RDBStorage, name: str, space: Space, cla
                 study.enqueue_trial(params, user_attrs={"design": design}, skip_if_exists=True)
             else:
                 console.print(f"{design}: not enqueued, {verdict.reason}", markup=False, soft_wrap=True)
+        note_identity(study, space, data, run)
         study.set_user_attr("space", space.digest())  # last: an interrupted creation is done again
+    return study
+
+
+def existing_study(storage: optuna.storages.RDBStorage, name: str, where: str) -> optuna.Study:
+    """The study called ``name``, which the creator of the run has finished creating.
+
+    Raises:
+        RunFolderError: there is none (yet); ``where`` names the database.
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        study = None
+    if study is None or "space" not in study.user_attrs:
+        raise RunFolderError(
+            f"{where}: no study {name!r} yet; `asc-search run` creates it once data and teachers are prepared"
+        )
     return study
 
 
@@ -103,7 +152,7 @@ def make_sampler(space: Space, study: optuna.Study) -> optuna.samplers.BaseSampl
     that promise most (``PricedSampler``).
 
     What is drawn depends on the space's seed, the trial's number and the trials that ended, so that a resumed search goes on
-    with the draws of an undisturbed one.
+    with the draws of an undisturbed one. Beside other workers, ``reseed_rng`` sets it apart from theirs.
     """
     classes = study.user_attrs.get("classes", len(space.data.labels) or CLASSES)
     key = f"{space.digest()}-{classes}"

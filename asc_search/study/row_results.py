@@ -23,7 +23,7 @@ from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.rows import Row, Study
 from asc_search.study.retrain import MODEL, trained_in
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.subsets import taught_by, teach_all
+from asc_search.study.subsets import needed_by, teach_all
 from asc_search.train.candidate import Material
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
@@ -86,8 +86,8 @@ class Bench:
 
     def material(self, row: Row, stage: Stage | None = None) -> Material:
         """What the trainings of ``row`` share: what the teachers of its pool say, made where it is not yet."""
-        plan = self.candidate(row).distillation
-        return teach_all(row.space, self.run, taught_by(row.space, plan), self.training, self.validation, stage)
+        needed = needed_by(row.space, self.candidate(row))
+        return teach_all(row.space, self.run, needed, self.training, self.validation, stage)
 
 
 def _parents(row: Row) -> tuple[Sequence[str], ...]:

@@ -80,6 +80,13 @@ class RunFolder:
             )
 
     @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """One process at a time prepares data and teachers here; where all is prepared the next one only reads."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / ".prepare"):
+            yield
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; the lock falls with the process, however it ends.
 

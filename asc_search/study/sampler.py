@@ -7,6 +7,7 @@ rung (``surrogate``) has it. Nothing is learnt from rejected draws, as none is m
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,6 +53,11 @@ class PricedSampler(BaseSampler):
     def __init__(self, space: Space, key: str, price: Pricer, seed: int, startup: int) -> None:
         self._space, self._key, self._price, self._seed, self._startup = space, key, price, seed, startup
         self._proposed: dict[int, Mapping[str, Any]] = {}
+        self._apart: tuple[int, ...] = ()
+
+    def reseed_rng(self) -> None:
+        """Make other proposals than those of workers that draw at the same time."""
+        self._apart = (secrets.randbits(64),)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -74,7 +80,7 @@ class PricedSampler(BaseSampler):
         return random.sample_independent(study, trial, param_name, param_distribution)
 
     def _propose(self, study: optuna.Study, number: int) -> Mapping[str, Any]:
-        rng = np.random.default_rng(derived_seed(self._seed, "draw", number))
+        rng = np.random.default_rng(derived_seed(self._seed, "draw", number, *self._apart))
         pool = pool_for(self._space, self._key, self._price, derived_seed(self._seed, "pool", number // ERA))
         if pool.points is None:
             return {}

@@ -1,43 +1,26 @@
-"""The search: draw, price, reject or train, tell; one trial after the other, resumable at any epoch."""
+"""The search: draw, price, reject or train, tell. Any number of workers do this with one study, each resumable at any epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from asc_search.data.clips import Clips
-from asc_search.errors import AscSearchError, DivergedError, InfeasibleSpaceError, NetworkError
-from asc_search.nets.cost import Cost
-from asc_search.oracle.budget import Assessment, assess, macs_per_second
-from asc_search.oracle.feasibility import estimate
-from asc_search.oracle.to_budget import fitted
+from asc_search.errors import AscSearchError, DivergedError, NetworkError
 from asc_search.progress import Stage, console
-from asc_search.space.candidate import Candidate
-from asc_search.space.draw import draw
 from asc_search.space.space import Space
-from asc_search.study.create import make_sampler, trained_count
+from asc_search.study.create import trained_count
+from asc_search.study.lease import Lease, SupersededError, close_or_free, holding
 from asc_search.study.objective import Result, train_trial
+from asc_search.study.owner import Owner
 from asc_search.study.pareto import Point, ranking
 from asc_search.study.pool import relative_costs
-from asc_search.study.run_folder import RunFolder
 from asc_search.study.rungs import goes_on
 from asc_search.study.seeds import derived_seed
-from asc_search.train.candidate import Material
-
-MAX_FAILURES = 5  # diverged trainings in a row after which something else than bad luck is at work
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What every trial of a search shares."""
-
-    space: Space
-    run: RunFolder
-    material: Material
-    validation: Clips
+from asc_search.study.tasks import MAX_FAILURES, GoesOn, Setting, Task, failing, next_task
 
 
 def objective_values(space: Space, accuracy: float, cost: Mapping[str, int]) -> list[float]:
@@ -63,144 +46,112 @@ def rank(space: Space, points: Sequence[Point]) -> list[int]:
     return ranking(points, reference_point(space))
 
 
-def search(study: optuna.Study, setting: Setting) -> None:
+def search(study: optuna.Study, setting: Setting, owner: Owner | None = None) -> None:
     """Train candidates until the space's budget of trainings is spent; rejected ones cost nothing and do not count.
+
+    The budget is that of all workers on the study together. Trials of workers that are gone are taken up first. Ends when
+    all trainings have, those of other workers, too.
 
     Raises:
         InfeasibleSpaceError: too many rejections in a row; the message says how much of the space fits and what costs most.
+        AscSearchError: too many failures in a row.
+        StorageAwayError: the database was away for too long.
     """
-    space = setting.space
-    total, done = space.search.trials, trained_count(study)
-    with Stage("search", total, done) as stage:
-        for trial_id in _unfinished(study):
-            study.sampler = make_sampler(space, study)
-            _train(study, optuna.trial.Trial(study, trial_id), setting, stage)
-        while (done := trained_count(study)) < total:
-            _check_progress(study, setting)
-            study.sampler = make_sampler(space, study)
-            trial = study.ask()
-            _train(study, trial, setting, stage)
+    owner, failures = owner or Owner.here(), 0
+    with Stage("search", setting.space.search.trials, trained_count(study)) as stage:
+        while (task := next_task(study, setting, owner, stage)) is not None:
+            failures = 0 if _train(study, task, setting, owner, stage) else failures + 1
+            stage.reached(trained_count(study))
+            if failures >= MAX_FAILURES:
+                raise AscSearchError(failing(failures))
     rejected = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
     console.print(f"search: {trained_count(study)} candidates trained, {rejected} refused by their price alone")
 
 
-def _check_progress(study: optuna.Study, setting: Setting) -> None:
-    """Stop a search that gets nowhere: too many trials in a row, up to the last, were rejected or failed."""
-    ended = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    rejected = _run_length(ended, TrialState.PRUNED)
-    if rejected >= setting.space.search.max_rejections:
-        raise InfeasibleSpaceError(_advice(setting, rejected))
-    failed = _run_length([state for state in ended if state is not TrialState.PRUNED], TrialState.FAIL)
-    if failed >= MAX_FAILURES:
-        raise AscSearchError(f"{failed} trainings in a row failed (see above); most often a lower training.lr helps")
+def _train(study: optuna.Study, task: Task, setting: Setting, owner: Owner, stage: Stage) -> bool:
+    """Train one trial and tell the study; False if it failed.
 
-
-def _run_length(states: Sequence[TrialState], state: TrialState) -> int:
-    """How many of ``states`` at the end are ``state``."""
-    return next((count for count, one in enumerate(reversed(states)) if one is not state), len(states))
-
-
-def _unfinished(study: optuna.Study) -> list[int]:
-    """Storage ids of trials a stopped process left behind; the run folder's lock says that nobody else trains them."""
-    return [trial._trial_id for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
-
-
-def _train(study: optuna.Study, trial: optuna.trial.Trial, setting: Setting, stage: Stage) -> None:
-    """Draw, price, and reject or train one trial; tell the study.
-
-    Over the budget it is told PRUNED with its constraints; trained to its end, or stopped at a rung, COMPLETE with the
-    accuracy it reached there; diverged, FAIL with the reason.
+    Trained to its end, or stopped at a rung, it is told COMPLETE with the accuracy it reached there; diverged, FAIL with the
+    reason. Whatever else ends the training gives it back.
     """
-    space = setting.space
-    candidate = fitted(draw(space, trial, len(setting.material.training.classes)), space.budget)
-    assessment = assess(candidate, setting.space.budget)
-    cost = describe_cost(assessment, candidate)
-    for name, value in assessment.verdict.constraints.items():
-        if name not in trial.constraints:  # a resumed trial may have it already, and the first value stays
-            trial.set_constraint(name, value)
-    if "digest" not in trial.user_attrs:
-        for name, value in {**cost, "candidate": candidate.to_json(), "digest": candidate.digest()}.items():
-            trial.set_user_attr(name, value)  # the digest last: with it, all are there
-    if not assessment.verdict.fits:
-        trial.set_user_attr("status", "rejected")
-        trial.set_user_attr("reason", assessment.verdict.reason)
-        study.tell(trial, state=TrialState.PRUNED)
-        return
-    twin = _finished_twin(study, candidate)
-    if twin is not None:
-        trial.set_user_attr("status", twin.user_attrs["status"])
-        trial.set_user_attr("reason", f"the same candidate as trial {twin.number}")
-        trial.set_user_attr("rungs", twin.user_attrs["rungs"])
-        study.tell(trial, twin.values)
-        stage.end(f"trial {trial.number}: the same candidate as trial {twin.number}, not trained again")
-        return
+    space, number = setting.space, task.number
     rungs = space.search.rungs
-    stage.begin(f"trial {trial.number}", rungs[-1])
-    try:
-        results = train_trial(
-            candidate,
-            setting.material,
-            setting.validation,
-            setting.run.trial(trial.number, candidate.digest()),
-            rungs,
-            derived_seed(space.search.seed, trial.number),
-            _promotion(study, trial.number, setting, cost),
-            stage.epoch,
-        )
-    except (DivergedError, NetworkError) as error:
-        trial.set_user_attr("status", "failed")
-        trial.set_user_attr("reason", str(error))
-        study.tell(trial, state=TrialState.FAIL)
-        stage.end(f"trial {trial.number}: failed, {error}")
-        return
-    last = results[-1]
-    status = "finished" if len(results) == len(rungs) else "stopped"
-    trial.set_user_attr("rungs", [result.to_json() for result in results])
-    trial.set_user_attr("status", status)
-    study.tell(trial, objective_values(space, last.accuracy, cost))
-    stage.end(
-        f"trial {trial.number}: {100 * last.accuracy:.1f} % after {last.epochs} of {rungs[-1]} epochs"
+    stage.begin(f"trial {number}", rungs[-1])
+    with holding(study, task.trial_id, owner) as lease:
+        try:
+            results = _results(study, task, setting, lease, stage)
+            last = results[-1]
+            status = "finished" if len(results) == len(rungs) else "stopped"
+            values = objective_values(space, last.accuracy, task.attrs)  # type: ignore[arg-type]
+            lease.tell(TrialState.COMPLETE, values, rungs=[one.to_json() for one in results], status=status)
+        except SupersededError:
+            stage.tell(f"trial {number}: another worker has it now; what was trained here is left out")
+            return True
+        except (DivergedError, NetworkError) as error:
+            lease.tell(TrialState.FAIL, status="failed", reason=str(error))
+            stage.end(f"trial {number}: failed, {error}")
+            return False
+        except (AscSearchError, OSError, KeyboardInterrupt, SystemExit):  # nothing that the candidate could help
+            lease.give_back()
+            raise
+        except BaseException as error:
+            (trial,) = (one for one in study.get_trials(deepcopy=False) if one._trial_id == task.trial_id)
+            for line in close_or_free(study, trial, owner.text, f"{owner.name}, {_short(error)}", setting.most_deaths):
+                stage.tell(line)
+            raise
+    stage.end(trial_line(number, task.attrs, last, status, rungs[-1]))
+    return True
+
+
+def _results(study: optuna.Study, task: Task, setting: Setting, lease: Lease, stage: Stage) -> list[Result]:
+    """Results at the rungs the trial reached; each is told to the study at once, for the others to be compared with."""
+    rungs, began = setting.space.search.rungs, time.monotonic()
+    first: list[int] = []
+    reached: list[Result] = []
+    goes_on = _promotion(study, task.number, setting, task.attrs)
+
+    def at_rung(rung: int, result: Result) -> bool:
+        reached.append(result)
+        lease.tell(rungs=[one.to_json() for one in reached])
+        return goes_on(rung, result)
+
+    def on_epoch(done: int) -> None:
+        first.append(done - 1)
+        stage.epoch(done)
+        lease.epoch(done, rungs[-1], began, first[0])
+
+    folder = setting.run.trial(task.number, task.candidate.digest())
+    seed = derived_seed(setting.space.search.seed, task.number)
+    if setting.train is not None:
+        return setting.train(task.candidate, folder, seed, at_rung, on_epoch)
+    return train_trial(
+        task.candidate, setting.material, setting.validation, folder, rungs, seed, at_rung, on_epoch
+    )  # fmt: skip
+
+
+def trial_line(number: int, cost: Mapping[str, Any], last: Result, status: str, epochs: int) -> str:
+    """A trained trial in one line."""
+    return (
+        f"trial {number}: {100 * last.accuracy:.1f} % after {last.epochs} of {epochs} epochs"
         f"{'' if status == 'finished' else ' (stopped)'}, {cost['macs'] / 1e6:.2f} M MACs/s, {cost['weight_bytes']:,} bytes"
     )
 
 
-def describe_cost(assessment: Assessment, candidate: Candidate) -> dict[str, int]:
-    """``params``, ``macs`` per second of audio and ``weight_bytes`` of a candidate; zeros where it cannot exist."""
-    cost = assessment.cost or Cost()
-    return {
-        "params": cost.params,
-        "macs": macs_per_second(cost.macs, candidate.frontend.seconds),
-        "weight_bytes": cost.weight_bytes(candidate.weight_type),
-    }
+def _short(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
-def _finished_twin(study: optuna.Study, candidate: Candidate) -> FrozenTrial | None:
-    """A finished trial of the very same candidate."""
-    digest = candidate.digest()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        if trial.user_attrs.get("digest") == digest:
-            return trial
-    return None
-
-
-def _promotion(
-    study: optuna.Study, number: int, setting: Setting, cost: Mapping[str, int]
-) -> Callable[[int, Result], bool]:
+def _promotion(study: optuna.Study, number: int, setting: Setting, cost: Mapping[str, Any]) -> GoesOn:
     """Whether trial ``number`` goes on from a rung, against all others that reached it."""
     space = setting.space
 
     def decide(rung: int, result: Result) -> bool:
         others = []
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
             reached = trial.user_attrs.get("rungs", [])
             if trial.number != number and len(reached) > rung:
                 others.append(as_point(space, reached[rung]["accuracy"], trial.user_attrs))
         return goes_on(as_point(space, result.accuracy, cost), others, space.search.reduction)
 
     return decide
-
-
-def _advice(setting: Setting, rejections: int) -> str:
-    """Why nothing fits: the share of the space that does and the parameter that costs most."""
-    found = estimate(setting.space, len(setting.material.training.classes))
-    return f"{rejections} candidates in a row are over the budget.\n{found.advice()}"

@@ -34,7 +34,7 @@ def test_the_sampler_finds_the_good_teachers_of_eight() -> None:
         storage = optuna.storages.InMemoryStorage()
         study = open_study(storage, f"eight-{seed}", space, 10)
         for number in range(60):
-            study.sampler = make_sampler(space, study, number)
+            study.sampler = make_sampler(space, study)
             trial = study.ask()
             teachers = draw(space, trial, 10).distillation.teachers
             bits = [name for name in trial.params if name.startswith("distillation.teachers[")]

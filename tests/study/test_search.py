@@ -139,7 +139,7 @@ def test_a_trial_left_running_is_taken_up_again(trained: list[Candidate], tmp_pa
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(search_module, "train_trial", killed)
         search(broken_study, broken)
-    assert broken_study.trials[-1].state.name == "RUNNING"
+    assert broken_study.trials[-1].state.name == "WAITING", "given back, for anyone to go on with"
     reopened, broken = make(space_with(), tmp_path / "broken")
     search(reopened, broken)
     assert [trial.params for trial in reopened.trials] == [trial.params for trial in whole_study.trials]

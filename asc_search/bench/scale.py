@@ -1,0 +1,112 @@
+"""`asc-search bench scale`: eight workers against one, and what a trial costs besides its training."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from asc_search.bench.bars import at_least, at_most, report
+from asc_search.bench.postgres import postgres
+from asc_search.bench.simulated_trials import CLASSES, Simulation, fill, spend
+from asc_search.progress import console
+from asc_search.study.create import make_sampler, sqlite_url, trained_count
+from asc_search.study.drawing import draw_candidate
+
+WORKERS = 8
+EPOCH_S = 2.0
+EACH = 5  # trainings a worker in each round
+ROUNDS = 5
+ROWS = 1000
+TRAININGS = 20  # timed in each round at ROWS rows
+
+
+def bench_scale(rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure both on PostgreSQL, started for the purpose; the overhead on SQLite, too.
+
+    Efficiency is that of trainings of two seconds which need no CPU: what is lost is what workers wait for each other and the
+    time the framework takes. Workers are started before the clock is.
+    """
+    was_quiet, console.quiet = console.quiet, True
+    try:
+        with postgres() as server, tempfile.TemporaryDirectory() as folder:
+            efficiencies, alone, together = _efficiency(server.url, Path(folder), rounds)
+            overheads = _overhead(server.url, Path(folder), rounds)
+            on_sqlite = _overhead(sqlite_url(Path(folder) / "study.db"), Path(folder), rounds)
+    finally:
+        console.quiet = was_quiet
+    ran = {
+        "database": "PostgreSQL on loopback",
+        "training_s": EPOCH_S,
+        "trainings_a_worker": EACH,
+        "rounds": rounds,
+        "trainings_per_s_of_1": round(median(alone), 4),
+        f"trainings_per_s_of_{WORKERS}": round(median(together), 4),
+        "rows": ROWS,
+        "overhead_ms_a_training": round(median(per for _, per, _ in overheads), 1),
+        "sampler_ms_a_draw": round(median(sampler for *_, sampler in overheads), 1),
+        "sqlite_overhead_ms": round(median(row for row, *_ in on_sqlite), 1),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    bars = [
+        at_least(f"efficiency_{WORKERS}", round(median(efficiencies), 4), 0.9),
+        at_most(f"overhead_ms_{ROWS}", round(median(row for row, *_ in overheads), 1), 100),
+    ]
+    return report("scale", ran, bars)
+
+
+def _efficiency(url: str, folder: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Of each round: throughput of all workers over that of one times their number; both throughputs a second."""
+    context = multiprocessing.get_context("spawn")
+    ratios, alone, together = [], [], []
+    with ProcessPoolExecutor(WORKERS, context, _quiet) as pool:
+        list(pool.map(_nap, [1.0] * WORKERS))  # all are started
+        for number in range(rounds):
+            rates = []
+            for workers in (1, WORKERS):
+                name = f"efficiency-{number}-{workers}"
+                simulation = Simulation(name, str(folder / name), EACH * workers, EPOCH_S)
+                study = simulation.open(url)
+                list(pool.map(spend, [url] * workers, [simulation] * workers))
+                trials = [trial for trial in study.get_trials() if trial.values]
+                begin = min(trial.datetime_start for trial in study.get_trials() if trial.datetime_start)
+                end = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
+                rates.append(len(trials) / (end - begin).total_seconds())
+            alone.append(rates[0])
+            together.append(rates[1])
+            ratios.append(rates[1] / (WORKERS * rates[0]))
+    return ratios, alone, together
+
+
+def _nap(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def _quiet() -> None:
+    console.quiet = True
+
+
+def _overhead(url: str, folder: Path, rounds: int) -> list[tuple[float, float, float]]:
+    """Of each round at ``ROWS`` rows: milliseconds a trial (refused ones, too), a training, and a draw by the sampler alone."""
+    first = Simulation("overhead", str(folder / "overhead"), 1, 0.0)
+    study = first.open(url)
+    fill(study, first.space, ROWS)
+    found = []
+    for _ in range(rounds):
+        before, trained = len(study.get_trials(deepcopy=False)), trained_count(study)
+        simulation = replace(first, trials=trained + TRAININGS)
+        study.sampler = make_sampler(simulation.space, study, trained)
+        begin = time.perf_counter()
+        draw_candidate(study, simulation.space, len(CLASSES))
+        sampler_ms = 1000 * (time.perf_counter() - begin)
+        begin = time.perf_counter()
+        spend(url, simulation)
+        took_ms = 1000 * (time.perf_counter() - begin)
+        found.append((took_ms / (len(study.get_trials(deepcopy=False)) - before), took_ms / TRAININGS, sampler_ms))
+    return found

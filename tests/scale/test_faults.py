@@ -1,0 +1,112 @@
+"""Workers on PostgreSQL that are killed, frozen, or lose their database: the study ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from crews import Crew, check_whole, prepared, until
+from optuna.trial import TrialState
+
+from asc_search.bench.postgres import Server, postgres
+from asc_search.bench.simulated_trials import Simulation
+from asc_search.study.storage import WORKER
+
+KILLS = int(os.environ.get("ASC_SEARCH_KILLS", "5"))  # 50 by hand
+AWAY_S = float(os.environ.get("ASC_SEARCH_AWAY_S", "4"))  # 30 by hand
+
+
+def simulation(folder: Path, **changes: object) -> Simulation:
+    given = {"study": folder.name, "folder": str(folder), "trials": 12, "epoch_s": 0.2, "rungs": (4,), "grace_s": 600}
+    return Simulation(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_workers_killed_at_random(server: Server, tmp_path: Path) -> None:
+    plan = simulation(tmp_path, trials=max(12, 3 * KILLS), most_deaths=100)
+    study, candidates = prepared(server.url, plan)
+    rng = random.Random(0)
+    with Crew(server.url, plan, 4) as crew:
+        for _ in range(KILLS):
+            busy = crew.busy(study)
+            time.sleep(rng.uniform(0, 0.4))
+            crew.kill(rng.choice(busy))
+            ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            assert len(ended) < plan.trials, "ended too early"
+        assert crew.wait(240) == [0] * 4, crew.said()
+    check_whole(study, plan, candidates)
+    assert sum(len(trial.user_attrs.get("deaths", [])) for trial in study.get_trials()) <= KILLS
+
+
+def test_a_candidate_that_kills_its_workers_is_closed(server: Server, tmp_path: Path) -> None:
+    plan = simulation(tmp_path, trials=2, epoch_s=30.0)
+    study, _ = prepared(server.url, plan)
+    for _ in range(2):
+        with Crew(server.url, plan, 1) as crew:
+            until(lambda crew=crew: crew.has(study.get_trials()[0]))  # the same trial again, under its number
+    with Crew(server.url, plan, 1) as crew:
+        until(lambda: crew.has(study.get_trials()[1]))
+    closed = study.get_trials()[0]
+    assert closed.state is TrialState.FAIL and closed.user_attrs["status"] == "failed"
+    assert "took 2 workers with it" in closed.user_attrs["reason"] and "process ended" in closed.user_attrs["reason"]
+
+
+def test_the_database_goes_away_and_comes_back(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    pytest.importorskip("pgserver", reason="no PostgreSQL server: pip install pgserver")
+    with postgres() as server:
+        plan = simulation(tmp_path, trials=8, epoch_s=0.4, grace_s=3)
+        study, candidates = prepared(server.url, plan)
+        with Crew(server.url, plan, 2) as crew:
+            until(lambda: sum(crew.has(trial) for trial in study.get_trials()) == 2, 120)
+            server.stop()
+            time.sleep(AWAY_S)
+            assert [process.poll() for process in crew.processes] == [None, None], crew.said()
+            server.start()
+            assert crew.wait(120) == [0, 0], crew.said()
+        check_whole(study, plan, candidates)
+        assert server.password not in crew.said()
+
+
+def test_a_frozen_worker_that_wakes_up_changes_nothing(server: Server, tmp_path: Path) -> None:
+    plan = simulation(tmp_path, trials=4, epoch_s=0.3, grace_s=2)
+    study, candidates = prepared(server.url, plan)
+    with Crew(server.url, plan, 1) as crew:
+        frozen = crew.processes[0]
+        until(lambda: any(t.user_attrs.get("progress") for t in study.get_trials() if t.state is TrialState.RUNNING))
+        frozen.send_signal(signal.SIGSTOP)
+        (held,) = study.get_trials(states=(TrialState.RUNNING,))
+        first = held.user_attrs[WORKER]
+        crew.processes.append(crew.start())
+        until(lambda: study.get_trials()[held.number].state is TrialState.COMPLETE, 90)
+        frozen.send_signal(signal.SIGCONT)
+        assert crew.wait(60) == [0, 0], crew.said()
+    after = study.get_trials()[held.number]
+    assert after.user_attrs[WORKER] != first and "no sign of life" in after.user_attrs["deaths"][0]["why"]
+    assert "another worker has it now" in crew.said()
+    check_whole(study, plan, candidates)
+
+
+def test_the_budget_is_that_of_all_workers(server: Server, tmp_path: Path) -> None:
+    plan = simulation(tmp_path, trials=10, epoch_s=0.05, rungs=(1,))
+    study = plan.open(server.url)
+    with Crew(server.url, plan, 3) as crew:
+        assert crew.wait(120) == [0, 0, 0], crew.said()
+    states = [trial.state for trial in study.get_trials()]
+    assert states.count(TrialState.COMPLETE) == 10 and set(states) <= {TrialState.COMPLETE, TrialState.PRUNED}
+    trained = list(Path(plan.folder).glob("trials/*/ended.log"))
+    digests = [path.parent.name.partition("-")[2] for path in trained]
+    assert len(digests) == len(set(digests)), "no candidate is trained twice"
+
+
+def test_heartbeats_go_on_while_a_training_is_long(server: Server, tmp_path: Path) -> None:
+    """Two workers and an epoch longer than the grace period: nobody loses a trial."""
+    plan = simulation(tmp_path, trials=2, epoch_s=6.0, rungs=(1,), grace_s=3)
+    study, candidates = prepared(server.url, plan)
+    with Crew(server.url, plan, 2) as crew:
+        assert crew.wait(90) == [0, 0], crew.said()
+    check_whole(study, plan, candidates)
+    assert not any("deaths" in trial.user_attrs for trial in study.get_trials())
