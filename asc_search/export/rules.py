@@ -120,8 +120,8 @@ def complexity_problems(where: str, stated: Mapping[str, Any], profile: Profile)
     if problems:
         return problems
     params, macs = stated["total_parameters"], stated["macs"]
-    for key in ("total_model_size", "memory_use"):
-        size = stated.get(key, params) if key in profile.complexity_keys else params
+    for key in (key for key in ("total_model_size", "memory_use") if key in profile.complexity_keys):
+        size = stated[key]
         if size > profile.max_weight_bytes:
             problems.append(Problem(where, f"{over_limit(size, profile.max_weight_bytes, 'bytes')} ({key})"))
         if size < params:

@@ -71,6 +71,7 @@ def _plain(node: Node, path: str, mistakes: Mistakes) -> Any:
 def _dataset(node: Node, path: str, mistakes: Mistakes) -> dict[str, Any]:
     if node.value is None:
         mistakes.add(node.line, path, f"expected a mapping with {', '.join(DATASET)}, got nothing")
+        return {}
     given = entries(node, path, DATASET, mistakes, ("name", "url"))
     fields = {"name": Field(TEXT), "url": Field(TEXT), "total_audio_length": Field(MINUTES)}
     return {key: constant(value, join(path, key), fields[key], mistakes) for key, value in given.items()}

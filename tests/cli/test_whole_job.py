@@ -14,6 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from ruamel.yaml import YAML
 from support import ENVIRONMENT, asc_search, command
 
 from asc_search.export.profile import PROFILES
@@ -109,6 +110,27 @@ def test_a_practice_submission_passes_our_own_check(finished: tuple[Path, str]) 
     front = json.loads((run / "front.json").read_text())
     exported = next(row for row in front if f"total_parameters: {row['params']}\n" in meta)
     assert f"total_model_size: {2 * exported['params']}\n" in meta and f"macs: {exported['macs']}\n" in meta
+
+
+@pytest.mark.parametrize("year", ["dcase2022", "dcase2023", "dcase2025"])
+def test_a_run_is_packed_for_every_year(finished: tuple[Path, str], tmp_path: Path, year: str) -> None:
+    out, label = tmp_path / "s.zip", "Lastname_IN-ST_task1_4"
+    about = tmp_path / "about.yaml"
+    about.write_text(
+        f'export:\n  profile: {year}\n  name: "O\'Neill & <b>Łódź</b>, \\"2\\""\n  source_code: https://x.example\n'
+        "  description: {pipeline: 'train, \"twice\"'}\n"
+    )
+    done = asc_search("export", finished[0], "--about", about, "--label", label, "--out", out, "--practice")
+    assert done.returncode == 0, done.stderr
+    assert check_zip(out, PROFILES[year], practice=True) == []
+    with zipfile.ZipFile(out) as archive:
+        meta = YAML(typ="safe").load(archive.read(f"task1/{label}/{label}.meta.yaml").decode())
+    assert meta["submission"]["name"] == 'O\'Neill & <b>Łódź</b>, "2"'
+    assert meta["system"]["description"]["pipeline"] == 'train, "twice"'
+    assert meta["system"]["source_code"] == "https://x.example"
+    package = tmp_path / "s-package" / "Lastname_IN_ST_task1" / "Lastname_IN_ST_task1_4.py"
+    assert package.exists() == (year == "dcase2025")
+    assert "macs" in meta["system"]["complexity"] and not list(tmp_path.glob("*.part"))
 
 
 @pytest.mark.parametrize(

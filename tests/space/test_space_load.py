@@ -9,6 +9,7 @@ import pytest
 from support import points
 
 from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.errors import SpaceError
 from asc_search.nets.blocks import Family, Option, registry
 from asc_search.nets.blocks.sscp import FAMILIES
 from asc_search.nets.plan import mobile
@@ -16,6 +17,7 @@ from asc_search.space import schema
 from asc_search.space.candidate import Pruning, Training
 from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset
 from asc_search.space.draw import FixedSuggest, draw, parameters
+from asc_search.space.export_section import read_export
 from asc_search.space.load import load, loads
 from asc_search.space.space import NetworkTeacher, Space, TaggerTeacher
 from asc_search.train import fit, optimizers, schedules
@@ -200,6 +202,36 @@ export:
     assert space.export.label == "Doe_UNI_task1_1"
     assert space.export.authors[0]["affiliation"] == {"institute": "A University"}
     assert loads(NETWORK + "data: folder:x\n").data.source == "folder:x"
+
+
+def test_the_keys_of_a_year(tmp_path: Path) -> None:
+    section = """export:
+  profile: dcase2023
+  label: Doe_UNI_task1_1
+  source_code: https://example.org/code
+  description: {embeddings: PaSST, ensemble_method_subsystem_count: 3, decision_making: null}
+  energy: {training: 0.21, inference: 0.002, baseline_inference: 0}
+  external_datasets:
+    - {name: MicIRP, url: "https://micirp.example", total_audio_length: 2}
+    - {name: 'A "set" <b>', url: "https://set.example"}
+"""
+    said = loads(NETWORK + section).export
+    assert said.source_code == "https://example.org/code"
+    assert said.description == {
+        "embeddings": "PaSST",
+        "ensemble_method_subsystem_count": 3,
+        "decision_making": None,
+    }
+    assert said.energy == {"training": 0.21, "inference": 0.002, "baseline_inference": 0.0}
+    assert said.external_datasets == (
+        {"name": "MicIRP", "url": "https://micirp.example", "total_audio_length": 2.0},
+        {"name": 'A "set" <b>', "url": "https://set.example"},
+    )
+    (tmp_path / "about.yaml").write_text(section)
+    assert read_export(tmp_path / "about.yaml") == said
+    (tmp_path / "about.yaml").write_text("profile: dcase2023\nenergy: {trainig: 1}\n")
+    with pytest.raises(SpaceError, match=r"about\.yaml:2: energy\.trainig|about\.yaml:2: export\.energy\.trainig"):
+        read_export(tmp_path / "about.yaml")
 
 
 def test_yaml_is_version_1_2_with_merge_keys() -> None:

@@ -180,6 +180,30 @@ AFTER_NETWORK = [
     ("retrain: {undistilled: 1}", "6: retrain.undistilled", ["true or false"]),
     ("export: {label: 2}", "6: export.label", ["2 is not allowed", "text"]),
     ("export: {authors: me}", "6: export.authors", ["expected a list"]),
+    ("export: {profile: dcase2021}", "6: export.profile", ["one of dcase2022, dcase2023, dcase2024, dcase2025"]),
+    ("export: {authors: [{lastnam: Doe}]}", "6: export.authors.0.lastnam", ["unknown key", "did you mean 'lastname'?"]),
+    (
+        "export: {authors: [{affiliation: {city: x}}]}",
+        "6: export.authors.0.affiliation.city",
+        ["abbreviation, institute"],
+    ),
+    (
+        "export: {description: {embeddings: PaSST}}",
+        "6: export.description.embeddings",
+        ["not a key of dcase2024", "dcase2022"],
+    ),
+    ("export: {description: {pipelin: x}}", "6: export.description.pipelin", ["did you mean 'pipeline'?"]),
+    (
+        "export: {description: {pipeline: [a]}}",
+        "6: export.description.pipeline",
+        ["expected text, a whole number, or null"],
+    ),
+    ("export: {energy: {training: 1}}", "6: export.energy", ["dcase2024 does not ask for it", "dcase2023"]),
+    ("export: {profile: dcase2023, energy: {training: -1}}", "6: export.energy.training", ["a number from 0"]),
+    ("export: {profile: dcase2023, energy: {train: 1}}", "6: export.energy.train", ["did you mean 'training'?"]),
+    ("export: {external_datasets: [{name: x}]}", "6: export.external_datasets.0.url", ["is missing"]),
+    ("export: {external_datasets: AudioSet}", "6: export.external_datasets", ["expected a list"]),
+    ("export: {external_datasets: [null]}", "6: export.external_datasets.0", ["expected a mapping with name, url"]),
     ("export: {authors: [{lastname: 3}]}", "6: export.authors.0.lastname", ["expected text", "use quotes"]),
 ]
 
