@@ -71,8 +71,9 @@ def progress_section(view: View) -> Section:
     names = " and ".join(AXES.get(one, one) for one in view.space.objectives)
     corner = ", ".join(f"{value:g}" for value in reference)
     lead = paragraph(
-        f"What the candidates trained so far dominate together, as a share of the box of {names} below ({corner}); accuracies are those "
-        f"on the validation split at the rung a candidate reached. {len(trained):,} trainings, {spent:,} epochs in all."
+        f"What the candidates trained so far dominate together, as a share of the box of {names} below ({corner}); "
+        "accuracies are those on the validation split at the rung a candidate reached. "
+        f"{len(trained):,} trainings, {spent:,} epochs in all."
     )
     return Section(
         "progress", title, (lead, Plot("progress-plot", fig, "Hypervolume and best accuracy over trainings"))
