@@ -35,7 +35,7 @@ def main(root: Path) -> None:
         page.picture(DOCS / "report.png")
         with serving(run, None, "127.0.0.1", 0) as (server, address):
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            page.look(1440, 1240)
+            page.look(1440, 1400)
             page.open(f"{address}/trials?numbers={trial}", "document.body.innerText.includes('curve.svg')")
             time.sleep(SETTLED_S)
             page.picture(DOCS / "dashboard.png")
