@@ -1,4 +1,4 @@
-"""README's pictures of a finished run: ``python tests/pictures.py RUN`` writes docs/report.png and docs/dashboard.png."""
+"""README's pictures of a run: ``python tests/pictures.py RUN`` writes docs/report.png and docs/dashboard.png."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def main(root: Path) -> None:
     run = existing_run(root)
     view = load_view(run)
     best = view.best
-    if best is None:
-        raise SystemExit(f"{root}: has no finalists yet")
+    if not view.trained:
+        raise SystemExit(f"{root}: nothing has been trained yet")
+    trial = max(view.trained, key=lambda one: one.values[0]).number if best is None else best.row.trial
     with tempfile.TemporaryDirectory() as folder, browser() as page:
         path = Path(folder) / "report.html"
         write_report(view, path)
@@ -34,8 +35,8 @@ def main(root: Path) -> None:
         page.picture(DOCS / "report.png")
         with serving(run, None, "127.0.0.1", 0) as (server, address):
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            page.look(1440, 1240)
-            page.open(f"{address}/trials?numbers={best.row.trial}", "document.body.innerText.includes('curve.svg')")
+            page.look(1440, 1400)
+            page.open(f"{address}/trials?numbers={trial}", "document.body.innerText.includes('curve.svg')")
             time.sleep(SETTLED_S)
             page.picture(DOCS / "dashboard.png")
             server.shutdown()

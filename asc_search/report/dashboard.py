@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -35,7 +35,8 @@ from asc_search.study.run_folder import RunFolder
 
 REFRESH_S = 30.0
 CARD_HEIGHT = 440  # px
-MOST_REFUSED = 300  # refused trials in a figure; the newest
+MOST_SHOWN = 300  # refused trials, and as many others, in a figure that has a mark for each
+WHOLE = (progress_section, feasibility_section)  # those that sum over all trials
 SHOWN = (front_section, progress_section, rungs_section, feasibility_section, teaching_section)
 WRAPPED = {
     "optuna_dashboard._serializer": ("serialize_frozen_trial",),
@@ -79,9 +80,8 @@ class Exhibit:
     study: optuna.Study
     refresh_s: float = REFRESH_S
     files: RunFiles = field(init=False)
-    _view: View | None = field(default=None, init=False)
-    _figures: dict[str, str] = field(default_factory=dict, init=False)
-    _made: float = field(default=float("-inf"), init=False)
+    _shown: tuple[View, dict[str, str]] | None = field(default=None, init=False)
+    _next: float = field(default=0.0, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
     _notes: dict[int, str] = field(default_factory=dict, init=False)
 
@@ -89,13 +89,24 @@ class Exhibit:
         self.files = RunFiles(self.run)
 
     def current(self) -> tuple[View, dict[str, str]]:
-        """The run as it was at most ``refresh_s`` ago, and the figures of it as Plotly JSON by title."""
-        with self._lock:
-            if self._view is None or time.monotonic() - self._made >= self.refresh_s:
-                self._view = view_of(self.run, self.study)
-                self._figures = figures(self._view)
-                self._made = time.monotonic()
-            return self._view, self._figures
+        """The run as it was a moment ago, and the figures of it as Plotly JSON by title.
+
+        They are made anew every ``refresh_s``, or as often as takes a tenth of the time; meanwhile the last ones are shown.
+        """
+        known = self._shown
+        if known is not None and (time.monotonic() < self._next or not self._lock.acquire(blocking=False)):
+            return known
+        if known is None:
+            self._lock.acquire()
+        try:
+            if self._shown is None or time.monotonic() >= self._next:
+                began = time.monotonic()
+                view = view_of(self.run, self.study)
+                self._shown = view, figures(view)
+                self._next = time.monotonic() + max(self.refresh_s, 10 * (time.monotonic() - began))
+            return self._shown
+        finally:
+            self._lock.release()
 
     def trial(self, trial: FrozenTrial, served: dict[str, Any]) -> dict[str, Any]:
         """A trial of this study as the dashboard ``served`` it, with note and artefacts; a note somebody wrote stays."""
@@ -114,14 +125,16 @@ class Exhibit:
 
 
 def figures(view: View) -> dict[str, str]:
-    """The figures of the report as Plotly JSON, titled, without what would make them large."""
-    refused = [trial for trial in view.trials if trial.state is TrialState.PRUNED]
-    dropped = {trial.number for trial in refused[:-MOST_REFUSED]}
-    less = View(**{**vars(view), "trials": tuple(trial for trial in view.trials if trial.number not in dropped)})
+    """The figures of the report as Plotly JSON, titled.
+
+    The dashboard asks for them every few seconds; those with a mark for each trial show the newest.
+    """
+    refused = [trial for trial in view.trials if trial.state is TrialState.PRUNED][-MOST_SHOWN:]
+    others = [trial for trial in view.trials if trial.state is not TrialState.PRUNED][-MOST_SHOWN:]
+    newest = replace(view, trials=tuple(sorted((*refused, *others), key=lambda trial: trial.number)))
     found = {}
     for section in SHOWN:
-        of = view if section is feasibility_section else less
-        made = section(of)
+        made = section(view if section in WHOLE else newest)
         for part in made.parts:
             if isinstance(part, Plot):
                 found[made.key] = _titled(part.figure, made.title).to_json()

@@ -48,7 +48,10 @@ def trial_note(trial: FrozenTrial, space: Space) -> str:
     if teachers := attrs["candidate"]["distillation"]["teachers"]:
         rows.append(("teachers", plain(", ".join(teachers))))
     rows += [
-        (f"{rung['epochs']} epochs", f"{100 * rung['accuracy']:.1f} % on validation, log loss {rung['log_loss']:.2f}")
+        (
+            f"{rung['epochs']} epoch{'' if rung['epochs'] == 1 else 's'}",
+            f"{100 * rung['accuracy']:.1f} % on validation, log loss {rung['log_loss']:.2f}",
+        )
         for rung in rungs
     ]
     return "\n".join([*lines, *_table(rows)])

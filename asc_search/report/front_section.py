@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 from asc_search.nets.network import price
 from asc_search.nets.systems import SYSTEMS, WINDOW_SECONDS
@@ -40,6 +41,7 @@ GLYPHS = {
 }
 
 
+@cache
 def published_within(budget: Budget) -> list[Published]:
     """The published designs that keep the limits as they are: name, parameters, MACs per second of audio."""
     found = []

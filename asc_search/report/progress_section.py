@@ -7,17 +7,21 @@ from math import prod
 from asc_search.report.page import Plot, Section, missing, paragraph
 from asc_search.report.theme import BLUE, ORANGE, axis_title, base_figure, legend_above
 from asc_search.report.view import View
-from asc_search.study.pareto import Point, fronts, hypervolume
+from asc_search.study.pareto import Point, dominates, hypervolume
 from asc_search.study.search import as_point, reference_point
+
+AXES = {"accuracy": "error", "macs": "MACs : limit", "weight_bytes": "bytes : limit", "params": "parameters : limit"}
 
 
 def growth(points: list[Point], reference: Point) -> list[float]:
     """Share of the box below ``reference`` that the first 1, 2, ... of ``points`` dominate."""
     front: list[Point] = []
-    grown = []
+    grown: list[float] = []
     for point in points:
-        front = [*front, point]
-        front = [front[index] for index in fronts(front)[0]]
+        if grown and any(other == point or dominates(other, point) for other in front):
+            grown.append(grown[-1])
+            continue
+        front = [*(other for other in front if not dominates(point, other)), point]
         grown.append(hypervolume(front, reference) / prod(reference))
     return grown
 
@@ -36,7 +40,7 @@ def progress_section(view: View) -> Section:
         spent += trial.user_attrs["rungs"][-1]["epochs"]
         epochs.append(spent)
     x = list(range(1, len(trained) + 1))
-    hover = [f"trial {t.number}: {e:,} epochs spent so far" for t, e in zip(trained, epochs, strict=True)]
+    known = [[trial.number, spent_so_far] for trial, spent_so_far in zip(trained, epochs, strict=True)]
     shown = "lines+markers" if len(x) <= 60 else "lines"
     fig = base_figure(
         340,
@@ -56,20 +60,20 @@ def progress_section(view: View) -> Section:
     )
     fig.update_xaxes(rangemode="tozero")
     fig.add_scatter(
-        x=x, y=[100 * value for value in volumes], name="hypervolume", mode=shown, hovertext=hover,
-        hovertemplate="%{hovertext}<br>hypervolume %{y:.2f} %<extra></extra>", line={"color": BLUE, "width": 2, "shape": "hv"},
+        x=x, y=[round(100 * value, 3) for value in volumes], name="hypervolume", mode=shown, customdata=known,
+        hovertemplate="trial %{customdata[0]}: %{customdata[1]} epochs spent so far<br>hypervolume %{y:.2f} %<extra></extra>",
+        line={"color": BLUE, "width": 2, "shape": "hv"},
     )  # fmt: skip
     fig.add_scatter(
-        x=x, y=best, name="best accuracy", mode="lines", yaxis="y2", hoverinfo="skip",
+        x=x, y=[round(value, 3) for value in best], name="best accuracy", mode="lines", yaxis="y2", hoverinfo="skip",
         line={"color": ORANGE, "width": 1.5, "dash": "dot", "shape": "hv"},
     )  # fmt: skip
-    names = " and ".join(
-        "error" if one == "accuracy" else f"{one.replace('_', ' ')} over the limit" for one in view.space.objectives
-    )
+    names = " and ".join(AXES.get(one, one) for one in view.space.objectives)
     corner = ", ".join(f"{value:g}" for value in reference)
     lead = paragraph(
-        f"What the candidates trained so far dominate together, in the box of {names} below ({corner}); accuracies are those "
-        f"on the validation split at the rung a candidate reached. {len(trained):,} trainings, {spent:,} epochs in all."
+        f"What the candidates trained so far dominate together, as a share of the box of {names} below ({corner}); "
+        "accuracies are those on the validation split at the rung a candidate reached. "
+        f"{len(trained):,} trainings, {spent:,} epochs in all."
     )
     return Section(
         "progress", title, (lead, Plot("progress-plot", fig, "Hypervolume and best accuracy over trainings"))

@@ -13,7 +13,7 @@ from asc_search.report.device_section import device_section
 from asc_search.report.feasibility_section import feasibility_section
 from asc_search.report.front_section import front_section
 from asc_search.report.front_table import percent
-from asc_search.report.importance import importance_section
+from asc_search.report.importance_section import importance_section
 from asc_search.report.page import paragraph, text, write_page
 from asc_search.report.progress_section import progress_section
 from asc_search.report.provenance_section import provenance_section

@@ -8,7 +8,6 @@ from statistics import mean
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
 
-from asc_search.report.importance import importances
 from asc_search.report.page import Plot, Section, missing, paragraph, table, text
 from asc_search.report.teachers import KeptTeacher, agreement, kept_teachers
 from asc_search.report.theme import BLUE, GREY, ORANGE, axis_title, base_figure
@@ -43,7 +42,7 @@ def teaching_section(view: View) -> Section:
     else:
         parts.append(missing("No figure yet: no candidate has been trained."))
     kept = kept_teachers(view.run.root, names)
-    parts += [_table(kept, taught, names, _bits(taught, names)), *_agreement(kept)]
+    parts += [_table(kept, taught, names, _bits(view.importances, names)), *_agreement(kept)]
     return Section("teaching", title, tuple(parts))
 
 
@@ -104,9 +103,8 @@ def _strips(groups: Sequence[Group]) -> go.Figure:
     return fig
 
 
-def _bits(trained: Sequence[FrozenTrial], names: Sequence[str]) -> dict[str, float]:
+def _bits(found: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
     """Importance of each teacher over the subset's bits; empty where the subset is not searched or too little is known."""
-    found = importances(trained)
     bits = {name: found.get(f"{PARAMETER}[{name}]", 0.0) for name in names}
     return bits if sum(bits.values()) else {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from statistics import mean
 from typing import Any
 
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from asc_search.errors import RunFolderError
 from asc_search.files import read_json
+from asc_search.report.importance import importances
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
 from asc_search.study.create import open_storage, sqlite_url, study_name, trained_count
@@ -70,7 +72,12 @@ class View:
     def points(self) -> list[TrialPoint]:
         return trial_points(self.trials)
 
-    @property
+    @cached_property
+    def importances(self) -> dict[str, float]:
+        """Share of each parameter in being among the best, largest first; empty where too little is known."""
+        return importances(self.trained)
+
+    @cached_property
     def trained(self) -> list[FrozenTrial]:
         """The trials that were trained, to their end or a rung, in the order in which they ended; no candidate twice."""
         seen: dict[str, FrozenTrial] = {}

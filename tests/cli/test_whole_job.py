@@ -66,8 +66,9 @@ def test_the_front_is_written_with_and_without_teachers(finished: tuple[Path, st
         assert int(row["macs"]) <= 400_000 and int(row["weight_bytes"]) == 2 * int(row["params"])
         assert len(row["test_values"].split(";")) == 2
         assert 0 <= float(row["test_mean"]) <= 1
-    assert "plotly" in (run / "front.html").read_text(encoding="utf-8").lower()
-    assert "optuna-dashboard" in printed and "asc-search export" in printed
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert ">finished</span>" in page and page.count("data-plot=") == 9
+    assert f"asc-search dashboard {run}" in printed and "asc-search export" in printed
     assert printed.count("on validation (") == 2, "each teacher speaks once"
 
 

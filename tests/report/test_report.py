@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from asc_search.cli import app
 from asc_search.errors import RunFolderError
 from asc_search.files import read_json, write_json
+from asc_search.job import write_results
 from asc_search.report.cost_section import blocks
 from asc_search.report.importance import importances
 from asc_search.report.progress_section import growth
 from asc_search.report.report import write_report
 from asc_search.report.teachers import agreement, kept_teachers
-from asc_search.report.view import load_view
+from asc_search.report.view import load_study, load_view
 from asc_search.study.run_folder import RunFolder
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -304,3 +305,17 @@ def test_a_study_kept_elsewhere_is_asked_for_without_its_password(finished_run: 
     with pytest.raises(RunFolderError, match=r"127\.0\.0\.1") as unreachable:
         load_view(run, "postgresql+psycopg://me:secret@127.0.0.1:1/db")
     assert "secret" not in str(unreachable.value)
+
+
+def test_the_job_leaves_tables_and_report_in_the_run(
+    finished_run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished_run.root, run.root)
+    view = load_view(run)
+    (run.root / "front.json").unlink()
+    write_results(view.space, run, view.rows, load_study(run, None))
+    assert set(Page(run.root / "report.html").figures) == PLOTS
+    assert "finished" in Page(run.root / "report.html").text
+    assert len((run.root / "front.csv").read_text().splitlines()) == 1 + len(view.rows)
+    assert view.rows[0].name in capsys.readouterr().out
