@@ -19,9 +19,10 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Family, Place, families, family
 from asc_search.nets.blocks.registry import one_by_one
 from asc_search.nets.cost import BYTES_PER_WEIGHT
-from asc_search.nets.ledger import Ledger, Map, Pair
+from asc_search.nets.ledger import Map, Pair
 from asc_search.nets.plan import stage_width
 from asc_search.nets.spec import LayerSpec, NetSpec
+from asc_search.oracle.array_ledger import ArrayLedger
 from asc_search.oracle.budget import macs_per_second
 from asc_search.oracle.kept import Kept, kept_of
 from asc_search.oracle.to_budget import LAST
@@ -50,28 +51,6 @@ class Prices:
     weight_bytes: np.ndarray
     buildable: np.ndarray
     fits: np.ndarray
-
-
-class ArrayLedger(Ledger):
-    """A ledger for many networks of one kind: sizes are arrays, and what is refused is noted in ``valid`` (n,)."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__((1, 1, 1))
-        self.valid = np.ones(count, bool)
-
-    def require(self, holds: Any, what: str, *values: Any) -> None:
-        self.valid &= holds
-
-    def _note(self, name: str, reads: Any, made: Map, costs: tuple = (0, 0, 0), view: bool = False) -> Map:
-        self.require((made.channels >= 1) & (made.freq >= 1) & (made.time >= 1), "")
-        params, macs, conv_linear_macs = costs
-        self.params = self.params + params
-        self.macs = self.macs + macs
-        self.conv_linear_macs = self.conv_linear_macs + conv_linear_macs
-        return made
-
-    def _window(self, made: Map, x: Map, extent: Pair, stride: Pair) -> Map:
-        return made
 
 
 class _Batch:
