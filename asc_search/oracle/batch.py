@@ -103,8 +103,7 @@ class _Batch:
 
 def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
     """The price of every point of ``columns`` for ``classes`` classes, and whether it is within the space's budget."""
-    begun = columns["network.pretrained"]
-    parts = [np.flatnonzero(begun.among((parent,))) for parent in _parents(columns)]
+    parts = [np.flatnonzero(columns["network.pretrained"].among((parent,))) for parent in _parents(columns)]
     if len(parts) == 1:
         return _priced(space, columns, classes)
     prices = [_priced(space, {name: one.rows(rows) for name, one in columns.items()}, classes) for rows in parts]
@@ -143,9 +142,9 @@ def _priced(space: Space, columns: Columns, classes: int) -> Prices:
 
 
 def _takes_several(space: Space, columns: Columns) -> bool:
-    """Whether pruning takes several channels together in any of the families there are."""
+    """Whether pruning takes several channels together in any of the families there are; of a parent's none does."""
     if _parents(columns) != [NO_PARENT]:
-        return True
+        return False
     named = [("head", "network.head"), *(("block", f"network.stages.{at}.family") for at in range(len(space.stages)))]
     return any(families(role)[name].grain is not one_by_one for role, key in named for name in columns[key].table)
 
