@@ -19,9 +19,10 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.nets.blocks import Family, Place, families, family
 from asc_search.nets.blocks.registry import one_by_one
 from asc_search.nets.cost import BYTES_PER_WEIGHT
-from asc_search.nets.ledger import Ledger, Map, Pair
+from asc_search.nets.ledger import Map, Pair
 from asc_search.nets.plan import stage_width
 from asc_search.nets.spec import LayerSpec, NetSpec
+from asc_search.oracle.array_ledger import ArrayLedger
 from asc_search.oracle.budget import macs_per_second
 from asc_search.oracle.kept import Kept, kept_of
 from asc_search.oracle.to_budget import LAST
@@ -50,28 +51,6 @@ class Prices:
     weight_bytes: np.ndarray
     buildable: np.ndarray
     fits: np.ndarray
-
-
-class ArrayLedger(Ledger):
-    """A ledger for many networks of one kind: sizes are arrays, and what is refused is noted in ``valid`` (n,)."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__((1, 1, 1))
-        self.valid = np.ones(count, bool)
-
-    def require(self, holds: Any, what: str, *values: Any) -> None:
-        self.valid &= holds
-
-    def _note(self, name: str, reads: Any, made: Map, costs: tuple = (0, 0, 0), view: bool = False) -> Map:
-        self.require((made.channels >= 1) & (made.freq >= 1) & (made.time >= 1), "")
-        params, macs, conv_linear_macs = costs
-        self.params = self.params + params
-        self.macs = self.macs + macs
-        self.conv_linear_macs = self.conv_linear_macs + conv_linear_macs
-        return made
-
-    def _window(self, made: Map, x: Map, extent: Pair, stride: Pair) -> Map:
-        return made
 
 
 class _Batch:
@@ -124,8 +103,7 @@ class _Batch:
 
 def price_columns(space: Space, columns: Columns, classes: int) -> Prices:
     """The price of every point of ``columns`` for ``classes`` classes, and whether it is within the space's budget."""
-    begun = columns["network.pretrained"]
-    parts = [np.flatnonzero(begun.among((parent,))) for parent in _parents(columns)]
+    parts = [np.flatnonzero(columns["network.pretrained"].among((parent,))) for parent in _parents(columns)]
     if len(parts) == 1:
         return _priced(space, columns, classes)
     prices = [_priced(space, {name: one.rows(rows) for name, one in columns.items()}, classes) for rows in parts]
@@ -164,9 +142,9 @@ def _priced(space: Space, columns: Columns, classes: int) -> Prices:
 
 
 def _takes_several(space: Space, columns: Columns) -> bool:
-    """Whether pruning takes several channels together in any of the families there are."""
+    """Whether pruning takes several channels together in any of the families there are; of a parent's none does."""
     if _parents(columns) != [NO_PARENT]:
-        return True
+        return False
     named = [("head", "network.head"), *(("block", f"network.stages.{at}.family") for at in range(len(space.stages)))]
     return any(families(role)[name].grain is not one_by_one for role, key in named for name in columns[key].table)
 

@@ -17,6 +17,7 @@ from asc_search.errors import NetworkError
 from asc_search.nets.network import build, shrink
 from asc_search.nets.plan import mobile
 from asc_search.nets.spec import NetSpec
+from asc_search.nets.systems.bc_res2 import bc_res2net
 from asc_search.nets.systems.mobile import sscp_mobile, sscp_s1, sscp_s3
 from asc_search.oracle.budget import price_candidate
 from asc_search.space.candidate import Candidate, Training
@@ -82,6 +83,24 @@ def test_uniform_steps_round_down_from_the_original_width() -> None:
     assert [linear.kept(128, share) for share in linear.shares(128)] == [112, 96, 80, 64]
     rounded = replace(linear, round_to=8)
     assert [rounded.kept(100, share) for share in rounded.shares(100)] == [80, 72, 56, 48]
+
+
+def test_steps_of_a_network_with_splits_take_channels_together() -> None:
+    """Four splits and groups of three: multiples of 12 at every step, by ratio and by stated widths."""
+    front = FrontEnd(window=2048, n_fft=2048, hop=1024)
+    for pruning in (
+        Pruning(0.5, schedule="agp", steps=3),
+        Pruning(widths="36>12, 48>24, 60>36", schedule="linear", steps=2),
+    ):
+        one = Candidate(front, bc_res2net(), pruning=pruning)
+        for stage in one.stages:
+            assert all(layer.out % 12 == 0 for layer in stage.layers[:-1])
+            assert len({layer.out for layer in stage.layers[:-1]}) >= 2
+        assert (
+            parameters(step_by_step(one))
+            == price_candidate(one).params
+            < price_candidate(replace(one, pruning=Pruning())).params
+        )
 
 
 def test_steps_are_spread_over_the_epochs() -> None:

@@ -14,7 +14,7 @@ from asc_search.nets.blocks import Family
 from asc_search.nets.cost import Shape
 from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
-from asc_search.oracle.batch import ArrayLedger
+from asc_search.oracle.array_ledger import ArrayLedger
 
 COUNT = 60
 ROUNDS = 24  # draws of all that is one value for a whole array

@@ -22,7 +22,7 @@ from asc_search.nets.network import build, price, shrink
 from asc_search.nets.plan import End, Stage, assemble
 from asc_search.nets.spec import LayerSpec, NetSpec
 from asc_search.nets.systems.bc_res2 import SYSTEMS, bc_res2net
-from asc_search.oracle.batch import ArrayLedger
+from asc_search.oracle.array_ledger import ArrayLedger
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
