@@ -17,8 +17,9 @@ from asc_search.nets.spec import Scalar
 from asc_search.oracle.batch import price_columns
 from asc_search.progress import Stage
 from asc_search.space.columns import draw_columns, recorded
+from asc_search.space.domains import Subset
 from asc_search.space.draw import FixedSuggest, draw
-from asc_search.space.space import Space
+from asc_search.space.space import Parameter, Space
 from asc_search.study.dataset import open_data
 from asc_search.study.objective import train_trial
 from asc_search.study.run_folder import RunFolder
@@ -73,7 +74,7 @@ def record(space: Space, work: Path, out: Path, candidates: int, classes: int | 
     clips = opened.clips if classes is None else some_classes(opened.clips, min(classes, len(opened.clips.classes)))
     training, validation = clips.split("train"), clips.split("validation")
     rungs = space.search.rungs
-    names = [parameter.name for parameter in space.varying]
+    names = [name for parameter in space.varying for name in _drawn_names(parameter)]
     measured = [f"{what}_{epochs}" for epochs in rungs for what in ("accuracy", "log_loss")]
     header = ["candidate", *names, *COSTS, *measured]
     done = _rows_of(out, header)
@@ -112,6 +113,13 @@ def record(space: Space, work: Path, out: Path, candidates: int, classes: int | 
             shutil.rmtree(folder, ignore_errors=True)
             stage.end(f"candidate {number}: {told}, {point.costs['macs'] / 1e6:.2f} M MACs/s")
     return candidates
+
+
+def _drawn_names(parameter: Parameter) -> list[str]:
+    """Under which names a parameter is drawn: a set by each of its members."""
+    if isinstance(parameter.domain, Subset):
+        return [f"{parameter.name}[{member}]" for member in parameter.domain.members]
+    return [parameter.name]
 
 
 def _rows_of(out: Path, header: list[str]) -> int:

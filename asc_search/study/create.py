@@ -154,8 +154,9 @@ def make_sampler(space: Space, study: optuna.Study) -> optuna.samplers.BaseSampl
     What is drawn depends on the space's seed, the trial's number and the trials that ended, so that a resumed search goes on
     with the draws of an undisturbed one. Beside other workers, ``reseed_rng`` sets it apart from theirs.
     """
-    classes = study.user_attrs.get("classes", len(space.data.labels) or CLASSES)
-    key = f"{space.digest()}-{classes}"
+    known = study.user_attrs
+    classes = known.get("classes", len(space.data.labels) or CLASSES)
+    key = f"{known.get('space') or space.digest()}-{classes}"
     return PricedSampler(space, key, pricer_of(space, classes), space.search.seed, space.search.startup)
 
 

@@ -27,10 +27,11 @@ from asc_search.study.pool import ERA, Pool, Pricer, log_costs, pool_for, relati
 from asc_search.study.seeds import derived_seed
 from asc_search.study.surrogate import Observations, Shape, Surrogate, best_shape
 
-RANDOM = 768  # of the pool's points, looked at for a draw
-VARIED, PARENTS = 192, 12  # variations looked at, and of how many of the best trials
-EXACT = 8  # variations that promise most by a rough price, and are priced
-MOST_SEEN = 320  # measurements the model is given
+RANDOM = 512  # of the pool's points, looked at for a draw
+VARIED, PARENTS = 128, 12  # variations looked at, and of how many of the best trials
+PRICE_CLASSES = 4  # equal shares of the random points, by the first cost
+EXACT = 4  # variations that promise most by a rough price, and are priced
+MOST_SEEN = 256  # measurements the model is given
 COST_TOP = 1.25  # budgets reach so far over the limit: more accuracy counts there at any cost
 SHAPED_AT = (0, 8, 16, 32, 64, 128)  # numbers of measurements at which the covariance is fitted anew
 
@@ -87,7 +88,7 @@ class PricedSampler(BaseSampler):
         history = history_of(study, number)
         if len(history.trials) < self._startup:
             return recorded(self._space, pool.points.columns, int(rng.integers(len(pool.points.costs))))
-        return propose(self._space, self._price, pool, history, rng)
+        return propose(self._space, self._price, pool, history, rng, number)
 
 
 def history_of(study: optuna.Study, number: int) -> History:
@@ -162,31 +163,56 @@ def learn(space: Space, history: History) -> Learnt:
     final, _ = surrogate.predict(features, prices, top, np.arange(len(everyone)))
     finished = np.array([len(one.user_attrs.get("rungs", ())) == top + 1 for one in everyone])
     limits = budgets(costs.shape[1], COST_TOP)
-    worst = float(np.exp(np.median(final)))
+    worst = float(np.exp(np.quantile(values, 0.95)))
     if not finished.any():
         finished = np.array([len(one.user_attrs.get("rungs", ())) == rung_of.max() + 1 for one in everyone])
     best = best_within(np.exp(final[finished]), costs[finished], limits, worst)
     return Learnt(surrogate, top, limits, best, features, everyone, final, costs)
 
 
-def propose(space: Space, price: Pricer, pool: Pool, history: History, rng: np.random.Generator) -> Mapping[str, Any]:
+def propose(
+    space: Space, price: Pricer, pool: Pool, history: History, rng: np.random.Generator, number: int
+) -> Mapping[str, Any]:
     """What to try next."""
     learnt = learn(space, history)
     points = pool.points
     some = rng.permutation(len(points.costs))[:RANDOM]
     gain = learnt.gain(points.features[some], points.costs[some])
+    low, high = _price_class(points.costs, number)
+    gain = np.where(_within(points.costs[some], low, high), gain, -2.0)
     at = int(np.argmax(gain))
     best, columns, row = float(gain[at]), points.columns, int(some[at])
     parents = [learnt.trials[parent].params for parent in _parents(learnt)]
     varied, features = variations(space, parents, rng, VARIED)
-    promising = np.argsort(-learnt.gain(features, pool.rough_costs(features)), kind="stable")[:EXACT]
+    rough = pool.rough_costs(features)
+    gain = np.where(_within(rough, low, high), learnt.gain(features, rough), -2.0)
+    promising = np.argsort(-gain, kind="stable")[:EXACT]
     chosen = rows_of(varied, promising)
     priced = price(chosen)
-    gain = np.where(priced.fits, learnt.gain(features[promising], priced.costs), -2.0)
+    allowed = priced.fits & _within(priced.costs, low, high)
+    gain = np.where(allowed, learnt.gain(features[promising], priced.costs), -2.0)
     at = int(np.argmax(gain))
     if gain[at] > best:
         columns, row = chosen, at
     return recorded(space, columns, row)
+
+
+def _price_class(costs: np.ndarray, number: int) -> tuple[float, float]:
+    """The first cost between which trial ``number`` is looked for: each class of prices in turn, then any.
+
+    The model's doubt about the cheapest would else draw all trials there: a gain at a low price counts for every budget.
+    """
+    turn = number % (PRICE_CLASSES + 1)
+    if costs.shape[1] == 0 or turn == PRICE_CLASSES:
+        return 0.0, np.inf
+    low, high = np.quantile(costs[:, 0], (turn / PRICE_CLASSES, (turn + 1) / PRICE_CLASSES))
+    return float(low), float(high)
+
+
+def _within(costs: np.ndarray, low: float, high: float) -> np.ndarray:
+    if costs.shape[1] == 0:
+        return np.ones(len(costs), bool)
+    return (costs[:, 0] >= low) & (costs[:, 0] <= high)
 
 
 def _parents(learnt: Learnt) -> np.ndarray:

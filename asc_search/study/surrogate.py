@@ -74,7 +74,9 @@ class Surrogate:
         across = self._covariance(asked)
         half = np.linalg.solve(self._factor, across.T)
         scale = self._unit * np.sqrt(max(self._residual @ self._weights / len(self._residual), 1e-3))
-        variance = np.maximum(1 + self.shape.own - (half**2).sum(axis=0), 1e-6)
+        # Of a new candidate the part of its own counts as luck: with it, twins of the best would promise a gain for ever.
+        own = 0.0 if trial is None else self.shape.own
+        variance = np.maximum(1 + own - (half**2).sum(axis=0), 1e-6)
         return self._means[min(rung, len(self._means) - 1)] + self._unit * (across @ self._weights), scale * np.sqrt(
             variance
         )
