@@ -15,7 +15,7 @@ from asc_search.space.load import load
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 WEIGHTS = SHARED / "data" / "weights" / "mn04_as_mAP_432.pt"
-FILES = sorted(STUDIES.rglob("*.yaml"))
+FILES = sorted(file for file in STUDIES.rglob("*.yaml") if "\nrows:" not in file.read_text())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

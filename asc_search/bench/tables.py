@@ -77,7 +77,7 @@ def nas_bench_201(dataset: str) -> Table:
         stages=(),
         pool={},
         search=Search(150, (200,), 3, 10, 0, 10_000, ()),
-        retrain=Retrain(200, 1, 3, False, ()),
+        retrain=Retrain(200, 1, 3, undistilled=False, dense_twins=False, references=()),
         budget=Budget(1, 1),
         objectives=("accuracy", "macs", "weight_bytes"),
     )

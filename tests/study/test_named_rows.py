@@ -169,8 +169,11 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+STUDIES = (Path(__file__).parents[2] / "studies").glob("*.yaml")
+
+
 @pytest.mark.parametrize(
-    "file", sorted((Path(__file__).parents[2] / "studies").glob("*.yaml")), ids=lambda path: path.name
+    "file", sorted(file for file in STUDIES if "\nrows:" in file.read_text()), ids=lambda path: path.name
 )
 def test_the_studies_can_be_loaded(file: Path) -> None:
     study = load_study(file)
