@@ -27,7 +27,7 @@ def simulation(folder: Path, **changes: object) -> Simulation:
 
 
 def test_workers_killed_at_random(server: Server, tmp_path: Path) -> None:
-    plan = simulation(tmp_path, trials=max(12, 3 * KILLS), most_deaths=100)
+    plan = simulation(tmp_path, trials=8 * KILLS, most_deaths=100)
     study, candidates = prepared(server.url, plan)
     rng = random.Random(0)
     with Crew(server.url, plan, 4) as crew:
