@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from asc_search import __version__
+from asc_search import __version__, cli_scale
 from asc_search.cli_bench import bench_app, use_threads
 from asc_search.cli_export import export
 from asc_search.cli_report import dashboard, report
-from asc_search.cli_scale import ENGINE, ENGINE_OPTION, GPUS, GRACE, GRACE_S, STORAGE, WORKERS, add_commands, hands_of
 from asc_search.cli_study import add_study_commands
 from asc_search.errors import AscSearchError
 from asc_search.progress import console
@@ -39,7 +38,7 @@ app.command()(export)
 app.command()(report)
 app.command()(dashboard)
 add_study_commands(app, data_app)
-add_commands(app)
+cli_scale.add_commands(app)
 
 
 def _version(wanted: bool) -> None:
@@ -64,30 +63,19 @@ def run(
         str | None, typer.Option(help="Data instead of the space's: demo, folder:PATH or tau2022:PATH.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME of the space by default.")] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            help="SQLAlchemy URL of the study's database instead of a file.", envvar=STORAGE, show_envvar=True
-        ),
-    ] = None,
-    skip_bad_files: Annotated[
-        bool, typer.Option(help="Leave out unreadable files and list them in the run folder.")
-    ] = False,
-    allow_leaky_split: Annotated[
-        bool, typer.Option(help="Allow a validation split where neither location nor source id is known.")
-    ] = False,
+    storage: cli_scale.RUN_STORAGE = None,
+    skip_bad_files: cli_scale.SKIP = False,
+    allow_leaky_split: cli_scale.LEAKY = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
-    parallel: Annotated[
-        int | None, typer.Option(min=1, help="Networks retrained at a time; by default one a CPU thread, one on CUDA.")
-    ] = None,
+    parallel: cli_scale.PARALLEL = None,
     warm_start: Annotated[
         Path | None, typer.Option(help="An earlier run, whose good candidates are tried first.")
     ] = None,
-    workers: WORKERS = 1,
-    gpus: GPUS = None,
-    engine: ENGINE = "local",
-    engine_option: ENGINE_OPTION = None,
-    grace: GRACE = GRACE_S,
+    workers: cli_scale.WORKERS = 1,
+    gpus: cli_scale.GPUS = None,
+    engine: cli_scale.ENGINE = "local",
+    engine_option: cli_scale.ENGINE_OPTION = None,
+    grace: cli_scale.GRACE = cli_scale.GRACE_S,
 ) -> None:
     """Search SPACE, retrain its front with full distillation, test it once, and pack a submission.
 
@@ -105,7 +93,7 @@ def run(
     loaded = replace(loaded, data=replace(loaded.data, source=absolute_source(data or loaded.data.source)))
     check_plan(loaded)
     folder = RunFolder(out or Path("runs") / space.stem)
-    hands = hands_of(workers, gpus, engine, engine_option, grace)
+    hands = cli_scale.hands_of(workers, gpus, engine, engine_option, grace)
     run_job(loaded, folder, Wishes(storage, skip_bad_files, allow_leaky_split, parallel, earlier, hands))
     if loaded.export is not None and loaded.data.source == "demo":
         export_run(folder, loaded.export.profile, loaded.export.label, folder.root / "submission.zip")

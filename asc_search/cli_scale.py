@@ -1,4 +1,4 @@
-"""The commands of many workers: worker, status, doctor; and the options of `run` that start them."""
+"""The commands of many workers (worker, status, doctor), and options of `run`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 STORAGE = "ASC_SEARCH_STORAGE"
 GRACE_S = 600  # as in study.create, which takes long to import
+RUN_STORAGE = Annotated[
+    str | None,
+    typer.Option(help="SQLAlchemy URL of the study's database instead of a file.", envvar=STORAGE, show_envvar=True),
+]
+SKIP = Annotated[bool, typer.Option(help="Leave out unreadable files and list them in the run folder.")]
+LEAKY = Annotated[bool, typer.Option(help="Allow a validation split where neither location nor source id is known.")]
+PARALLEL = Annotated[
+    int | None, typer.Option(min=1, help="Networks retrained at a time; by default one a CPU thread, one on CUDA.")
+]
 WORKERS = Annotated[int, typer.Option(min=1, help="Processes (slurm: jobs, ray: tasks) that search side by side.")]
 GPUS = Annotated[str | None, typer.Option(help="GPUs, for example 0,1: at least one worker each.")]
 ENGINE = Annotated[str, typer.Option(help="What starts the workers: local, slurm or ray.")]

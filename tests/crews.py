@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from support import ENVIRONMENT
 
-from asc_search.bench.simulated_trials import Simulation, accuracy, fill, write_note
+from asc_search.bench.simulated_trials import Simulation, accuracy, fill, main, write_note
 from asc_search.nets.network import price
 from asc_search.space.candidate import Candidate
 from asc_search.study.owner import Owner
 from asc_search.study.storage import WORKER
+
+CONTEXT = multiprocessing.get_context(
+    "forkserver"
+)  # a worker that is killed is soon replaced: nothing is imported anew
+CONTEXT.set_forkserver_preload(["asc_search.bench.simulated"])
+
+
+def _member(note: str, log: str) -> None:
+    """In a process of its own: a worker whose output goes to ``log``."""
+    with open(log, "ab", buffering=0) as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    main(note)
 
 
 class Crew:
     """Worker processes on one simulated study."""
 
     def __init__(self, url: str, simulation: Simulation, count: int) -> None:
+        Path(simulation.folder).mkdir(parents=True, exist_ok=True)
         self.note = Path(simulation.folder) / "note.json"
         write_note(self.note, url, simulation)
-        self.log = (Path(simulation.folder) / "crew.log").open("ab")
+        self.log = Path(simulation.folder) / "crew.log"
         self.processes = [self.start() for _ in range(count)]
 
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "asc_search.bench.simulated_trials", str(self.note)]
-        return subprocess.Popen(command, env=ENVIRONMENT, stdout=self.log, stderr=self.log)
+    def start(self) -> Any:
+        process = CONTEXT.Process(target=_member, args=(str(self.note), str(self.log)))
+        process.start()
+        return process
 
     def has(self, trial: FrozenTrial) -> bool:
         """Whether a worker of this crew trains ``trial``."""
@@ -45,9 +61,7 @@ class Crew:
         def any_found() -> list[int]:
             held = [trial.user_attrs.get(WORKER) for trial in study.get_trials(states=(TrialState.RUNNING,))]
             pids = {owner.pid for text in held if (owner := Owner.parse(text)) is not None}
-            found[:] = [
-                at for at, process in enumerate(self.processes) if process.pid in pids and process.poll() is None
-            ]
+            found[:] = [at for at, process in enumerate(self.processes) if process.pid in pids and process.is_alive()]
             return found
 
         until(any_found, 240)
@@ -56,12 +70,22 @@ class Crew:
     def kill(self, at: int) -> None:
         """Kill process ``at`` and start another in its place."""
         self.processes[at].kill()
-        self.processes[at].wait()
+        self.processes[at].join()
         self.processes[at] = self.start()
 
-    def wait(self, seconds: float) -> list[int]:
+    def send(self, at: int, how: signal.Signals) -> None:
+        """Send process ``at`` a signal."""
+        os.kill(self.processes[at].pid, how)
+
+    def alive(self) -> int:
+        return sum(process.is_alive() for process in self.processes)
+
+    def wait(self, seconds: float) -> list[int | None]:
+        """Exit statuses; None for one that does not end within ``seconds``."""
         end = time.monotonic() + seconds
-        return [process.wait(max(1.0, end - time.monotonic())) for process in self.processes]
+        for process in self.processes:
+            process.join(max(1.0, end - time.monotonic()))
+        return [process.exitcode for process in self.processes]
 
     def __enter__(self) -> Crew:
         return self
@@ -69,11 +93,10 @@ class Crew:
     def __exit__(self, *error: object) -> None:
         for process in self.processes:
             process.kill()
-            process.wait()
-        self.log.close()
+            process.join()
 
     def said(self) -> str:
-        return Path(self.log.name).read_text()
+        return self.log.read_text()
 
 
 def until(holds: Callable[[], object], seconds: float = 60) -> None:

@@ -101,7 +101,7 @@ def _overhead(url: str, folder: Path, rounds: int) -> list[tuple[float, float, f
     for _ in range(rounds):
         before, trained = len(study.get_trials(deepcopy=False)), trained_count(study)
         simulation = replace(first, trials=trained + TRAININGS)
-        study.sampler = make_sampler(simulation.space, study, trained)
+        study.sampler = make_sampler(simulation.space, study)
         begin = time.perf_counter()
         draw_candidate(study, simulation.space, len(CLASSES))
         sampler_ms = 1000 * (time.perf_counter() - begin)

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from asc_search.bench.postgres import Server, postgres
 from asc_search.bench.simulated_trials import Simulation
+from asc_search.study.create import sqlite_url
 from asc_search.study.storage import WORKER
 
 KILLS = int(os.environ.get("ASC_SEARCH_KILLS", "5"))  # 50 by hand
@@ -21,12 +22,12 @@ AWAY_S = float(os.environ.get("ASC_SEARCH_AWAY_S", "4"))  # 30 by hand
 
 
 def simulation(folder: Path, **changes: object) -> Simulation:
-    given = {"study": folder.name, "folder": str(folder), "trials": 12, "epoch_s": 0.2, "rungs": (4,), "grace_s": 600}
+    given = {"study": folder.name, "folder": str(folder), "trials": 12, "epoch_s": 0.1, "rungs": (4,), "grace_s": 600}
     return Simulation(**{**given, **changes})  # type: ignore[arg-type]
 
 
 def test_workers_killed_at_random(server: Server, tmp_path: Path) -> None:
-    plan = simulation(tmp_path, trials=max(12, 3 * KILLS), most_deaths=100)
+    plan = simulation(tmp_path, trials=8 * KILLS, most_deaths=100)
     study, candidates = prepared(server.url, plan)
     rng = random.Random(0)
     with Crew(server.url, plan, 4) as crew:
@@ -64,7 +65,7 @@ def test_the_database_goes_away_and_comes_back(tmp_path: Path) -> None:
             until(lambda: sum(crew.has(trial) for trial in study.get_trials()) == 2, 120)
             server.stop()
             time.sleep(AWAY_S)
-            assert [process.poll() for process in crew.processes] == [None, None], crew.said()
+            assert crew.alive() == 2, crew.said()
             server.start()
             assert crew.wait(120) == [0, 0], crew.said()
         check_whole(study, plan, candidates)
@@ -75,14 +76,13 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(server: Server, tmp_path:
     plan = simulation(tmp_path, trials=4, epoch_s=0.3, grace_s=2)
     study, candidates = prepared(server.url, plan)
     with Crew(server.url, plan, 1) as crew:
-        frozen = crew.processes[0]
         until(lambda: any(t.user_attrs.get("progress") for t in study.get_trials() if t.state is TrialState.RUNNING))
-        frozen.send_signal(signal.SIGSTOP)
+        crew.send(0, signal.SIGSTOP)
         (held,) = study.get_trials(states=(TrialState.RUNNING,))
         first = held.user_attrs[WORKER]
         crew.processes.append(crew.start())
         until(lambda: study.get_trials()[held.number].state is TrialState.COMPLETE, 90)
-        frozen.send_signal(signal.SIGCONT)
+        crew.send(0, signal.SIGCONT)
         assert crew.wait(60) == [0, 0], crew.said()
     after = study.get_trials()[held.number]
     assert after.user_attrs[WORKER] != first and "no sign of life" in after.user_attrs["deaths"][0]["why"]
@@ -110,3 +110,19 @@ def test_heartbeats_go_on_while_a_training_is_long(server: Server, tmp_path: Pat
         assert crew.wait(90) == [0, 0], crew.said()
     check_whole(study, plan, candidates)
     assert not any("deaths" in trial.user_attrs for trial in study.get_trials())
+
+
+def test_one_worker_killed_again_and_again_draws_as_if_undisturbed(tmp_path: Path) -> None:
+    plans = [
+        simulation(tmp_path / name, study="search", trials=6, epoch_s=0.3, rungs=(1, 2)) for name in ("calm", "killed")
+    ]
+    urls = [sqlite_url(tmp_path / f"{Path(plan.folder).name}.db") for plan in plans]
+    studies = [plan.open(url) for plan, url in zip(plans, urls, strict=True)]
+    with Crew(urls[0], plans[0], 1) as calm, Crew(urls[1], plans[1], 1) as crew:
+        for _ in range(3):
+            crew.kill(crew.busy(studies[1])[0])
+        assert calm.wait(200) == [0] and crew.wait(200) == [0], crew.said()
+    undisturbed, resumed = (study.get_trials() for study in studies)
+    assert [trial.params for trial in resumed] == [trial.params for trial in undisturbed]
+    assert [trial.values for trial in resumed] == [trial.values for trial in undisturbed]
+    assert sum(len(trial.user_attrs.get("deaths", [])) for trial in resumed) == 3

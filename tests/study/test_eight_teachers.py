@@ -7,6 +7,7 @@ import itertools
 import optuna
 from optuna.distributions import IntDistribution
 
+from asc_search.nets.network import price
 from asc_search.space.draw import draw
 from asc_search.space.load import loads
 from asc_search.study.create import make_sampler, open_study
@@ -36,12 +37,13 @@ def test_the_sampler_finds_the_good_teachers_of_eight() -> None:
         for _ in range(60):
             study.sampler = make_sampler(space, study)
             trial = study.ask()
-            teachers = draw(space, trial, 10).distillation.teachers
+            candidate = draw(space, trial, 10)
+            teachers = candidate.distillation.teachers
             bits = [name for name in trial.params if name.startswith("distillation.teachers[")]
             assert len(bits) == 8, "all bits are drawn in every trial, so that they are modelled together"
             assert all(isinstance(trial.distributions[name], IntDistribution) for name in bits)
             accuracy = 0.6 + worth(teachers) / 10
-            trial.set_user_attr("macs", 10_000_000)
+            trial.set_user_attr("macs", price(candidate.network).macs)
             trial.set_user_attr("rungs", [{"accuracy": accuracy}] * len(space.search.rungs))
             study.tell(trial, [accuracy, 1.0])
         late = [10 * trial.values[0] - 6 for trial in study.trials[30:]]
