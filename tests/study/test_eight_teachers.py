@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import optuna
 from optuna.distributions import IntDistribution
@@ -30,14 +31,14 @@ def test_the_sampler_finds_the_good_teachers_of_eight() -> None:
     space = loads(SPACE)
     every = [worth(tuple(s)) for n in range(1, 9) for s in itertools.combinations([f"t{i}" for i in range(8)], n)]
     assert len(every) == 255 and max(every) == 3.0 and sorted(every)[-3:-1] == [2.5, 2.5]
-    found = []
+    first = []
     for seed in range(3):
-        storage = optuna.storages.InMemoryStorage()
-        study = open_study(storage, f"eight-{seed}", space, 10)
+        seeded = replace(space, search=replace(space.search, seed=seed))
+        study = open_study(optuna.storages.InMemoryStorage(), f"eight-{seed}", seeded, 10)
         for _ in range(60):
-            study.sampler = make_sampler(space, study)
+            study.sampler = make_sampler(seeded, study)
             trial = study.ask()
-            candidate = draw(space, trial, 10)
+            candidate = draw(seeded, trial, 10)
             teachers = candidate.distillation.teachers
             bits = [name for name in trial.params if name.startswith("distillation.teachers[")]
             assert len(bits) == 8, "all bits are drawn in every trial, so that they are modelled together"
@@ -46,7 +47,5 @@ def test_the_sampler_finds_the_good_teachers_of_eight() -> None:
             trial.set_user_attr("macs", price(candidate.network).macs)
             trial.set_user_attr("rungs", [{"accuracy": accuracy}] * len(space.search.rungs))
             study.tell(trial, [accuracy, 1.0])
-        late = [10 * trial.values[0] - 6 for trial in study.trials[30:]]
-        found.append((max(10 * trial.values[0] - 6 for trial in study.trials), sum(late) / len(late)))
-    assert sum(best > 2.9 for best, _ in found) >= 2, "the one best of 255 subsets in 60 trials"
-    assert min(mean for _, mean in found) > 0.5 + sum(every) / 255, "it draws good ones, not any"
+        first.append(next((one.number for one in study.trials if one.values[0] > 0.89), 60))
+    assert max(first) < 60, f"the one best of 255 subsets, which 60 random draws find with a chance of 21 %: {first}"
