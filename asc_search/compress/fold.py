@@ -1,6 +1,6 @@
 """BatchNorms that were trained with fake quantisation, multiplied into their convolutions.
 
-torchao does it by matching patterns, sixty-four of which it makes anew each time; the graph says directly what belongs together.
+torchao does it by matching patterns, dozens of which it exports anew each time; the graph says directly what belongs together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A network's graph of operations made fit for int8: the same function by operations that integer kernels have.
 
-What XNNPACK's quantiser and delegate leave to float kernels outside (measured, ``tests/compress/test_friendly.py``): means
+What XNNPACK's quantiser and delegate leave to float kernels outside (counted with ``deploy.executorch.compiled``): means
 over frequency and time, or over frequency alone (squeeze-excitation, ECA, BC-ResNet), average pools that count their padding
 (shortcuts of inverted residuals), BatchNorms that follow no convolution (sub-spectral norm, ResNorm over frequency) and
 convolutions over one axis (ECA).

@@ -6,6 +6,8 @@ import contextlib
 import io
 import logging
 import operator
+import os
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -60,7 +62,7 @@ def open_program(source: Path | bytes) -> Run:
     if isinstance(source, Path) and not source.is_file():
         raise ArtefactError(f"{source}: no such file")
     try:
-        with quiet():
+        with silent():
             bindings._unsafe_reset_threadpool(1)
             method = runtime.Runtime.get().load_program(source).load_method("forward")
     except Exception as error:  # the runtime has no public base of its errors
@@ -74,6 +76,20 @@ def open_program(source: Path | bytes) -> Run:
         )
 
     return run
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without what the runtime, which is no Python, writes to stderr."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 @contextmanager

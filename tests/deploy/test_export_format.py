@@ -134,7 +134,7 @@ def test_limits_of_parity() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--format", "tflite"], "one of onnx, torch"),
+        (["--format", "tflite"], "one of onnx, executorch, torch"),
         (["--format", "onnx", "--trial", "99"], "not a finalist"),
         (["--format", "onnx", "--label", "A_B_task1_1"], "--label"),
         (["--format", "onnx", "--practice"], "--practice"),
