@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +24,11 @@ from asc_search.export.zip_check import check_zip
 from asc_search.oracle.budget import macs_per_second
 from asc_search.oracle.nessi import recount
 from asc_search.progress import Stage, console
-from asc_search.space.space import Space, TaggerTeacher
+from asc_search.space.space import LogitsTeacher, ModelTeacher, Space, TaggerTeacher, Teacher
 from asc_search.study.finished import chosen_finalist, reopened
 from asc_search.study.retrain import MODEL, Trained, measure_on_test
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.subsets import train_on_subset
+from asc_search.study.subsets import taught_by, train_on_subset
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import device
 from asc_search.train.metrics import Metrics
@@ -67,9 +68,8 @@ def export_run(
         practice = practice or opened.synthetic
         finalist, trained = chosen_finalist(run, space, trial)
         complexity = measured_complexity(trained.folder / MODEL)
-        taggers = [
-            name for name in finalist.candidate.distillation.teachers if isinstance(space.pool[name], TaggerTeacher)
-        ]
+        taught = {name: space.pool[name] for name in taught_by(space, finalist.candidate.distillation)}
+        taggers = [name for name, one in taught.items() if isinstance(one, TaggerTeacher)]
         submission = Submission(
             label=label,
             name=_said(space, "name", "asc-search student"),
@@ -86,6 +86,8 @@ def export_run(
         evaluation = opened.evaluation if clips is None else evaluation_clips(clips, opened.clips.classes)
         problems = [problem for problem in check(submission, profile) if problem.where != "outputs"]
         problems += _missing_inputs(evaluation, lists, out, practice, profile)
+        if not practice:
+            problems += _unknown_teachers(taught)
         if problems or evaluation is None:
             raise ExportError(
                 f"{label}: {profile.name} forbids this submission, nothing was trained or written:", problems
@@ -173,6 +175,16 @@ def allowed_files(lists: Path | None, profile: Profile) -> dict[str, frozenset[s
 def _list_file(lists: Path, split: str) -> Path:
     plain = lists / f"split{split}.csv"
     return plain if plain.exists() else lists / f"split{split}.csv.gz"
+
+
+def _unknown_teachers(taught: Mapping[str, Teacher]) -> list[Problem]:
+    """Teachers of which nothing says what they were trained on, while each split's model may know its clips alone."""
+    what = "nothing says which clips this teacher was trained on, and a split's model may know those of the split alone"
+    return [
+        Problem(f"distillation.pool.{name}", what)
+        for name, teacher in taught.items()
+        if isinstance(teacher, (ModelTeacher, LogitsTeacher))
+    ]
 
 
 def _missing_inputs(
