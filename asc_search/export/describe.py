@@ -34,7 +34,7 @@ def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mappin
         "knowledge distillation": candidate.distillation.by_others,
         "pruning": candidate.pruning.removes,
         "precision_16": candidate.weight_type == "fp16" and not profile.weight_type,
-        "weight quantization": profile.weight_type == "int8",
+        "weight quantization": "int8" in (candidate.weight_type, profile.weight_type),
         "network design": True,
     }
     together = " and peers by deep mutual learning" if peers else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asc_search.data.clips import Clips
-from asc_search.errors import ExportError
+from asc_search.errors import ExportError, Problem
 from asc_search.export.authors import authors_of
 from asc_search.export.check import check
 from asc_search.export.complexity import measured_complexity
@@ -22,12 +23,12 @@ from asc_search.export.submission import SplitOutput, Submission, parse_label
 from asc_search.export.zip_check import check_zip
 from asc_search.files import read_json, write_json
 from asc_search.progress import Stage, console
-from asc_search.space.space import Export, Space, TaggerTeacher
+from asc_search.space.space import Export, LogitsTeacher, ModelTeacher, Space, TaggerTeacher, Teacher
 from asc_search.study.finished import chosen_finalist, reopened
 from asc_search.study.objective import measure
 from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.subsets import train_on_subset
+from asc_search.study.subsets import needed_by, train_on_subset
 from asc_search.train.metrics import Metrics
 from asc_search.train.model_file import Model, load_model
 
@@ -68,12 +69,15 @@ def export_run(run: RunFolder, profile_name: str, label: str, out: Path, wishes:
         space = space if wishes.about is None else replace(space, export=wishes.about)
         practice = wishes.practice or opened.synthetic
         finalist, trained = chosen_finalist(run, space, wishes.trial)
-        plan = _planned(space, label, profile, finalist, trained, opened.clips.classes, practice, wishes)
+        taught = {name: space.pool[name] for name in needed_by(space, finalist.candidate)}
+        plan = _planned(space, label, profile, finalist, trained, taught, opened.clips.classes, practice, wishes)
         clips = opened.evaluation if wishes.clips is None else evaluation_clips(wishes.clips, plan.classes)
         whole, package = whole_part(space), wishes.package or out.with_name(f"{out.stem}-package")
         problems = [problem for problem in check(plan, profile) if problem.where != "outputs"]
         problems += evaluation_problems(clips, out, practice, profile)
         problems += list_problems(wishes.lists, profile, whole, practice)
+        if not practice:
+            problems += _unknown_teachers(taught)
         if problems or clips is None:
             raise ExportError(
                 f"{label}: {profile.name} forbids this submission, nothing was trained or written:", problems
@@ -118,13 +122,14 @@ def _planned(
     profile: Profile,
     finalist: Finalist,
     trained: Trained,
+    taught: Mapping[str, Teacher],
     classes: tuple[str, ...],
     practice: bool,
     wishes: Wishes,
 ) -> Submission:
     """The submission before anything is predicted."""
     said = space.export
-    taggers = [name for name in finalist.candidate.distillation.teachers if isinstance(space.pool[name], TaggerTeacher)]
+    taggers = [name for name, one in taught.items() if isinstance(one, TaggerTeacher)]
     return Submission(
         label=label,
         name=_said(space, "name", "asc-search student"),
@@ -140,6 +145,16 @@ def _planned(
         technical_report=wishes.report,
         practice=practice,
     )
+
+
+def _unknown_teachers(taught: Mapping[str, Teacher]) -> list[Problem]:
+    """Teachers of which nothing says what they were trained on, while each split's model may know its clips alone."""
+    what = "nothing says which clips this teacher was trained on, and a split's model may know those of the split alone"
+    return [
+        Problem(f"distillation.pool.{name}", what)
+        for name, teacher in taught.items()
+        if isinstance(teacher, (ModelTeacher, LogitsTeacher))
+    ]
 
 
 def _as_submitted(trained: Trained, profile: Profile) -> Model:
