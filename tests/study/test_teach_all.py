@@ -14,7 +14,7 @@ from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.load import loads
 from asc_search.study.objective import train_trial
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.subsets import in_order, taught_by, teach_all
+from asc_search.study.subsets import in_order, needed_by, teach_all
 
 SPACE = """
 data: {validation_fraction: 0.34}
@@ -46,7 +46,7 @@ def test_a_trial_is_taught_by_a_specialist_a_table_and_a_pretrained_peer(tmp_pat
             writer.writerow([Path(file).name, *(4 * np.eye(10)[label] + rng.normal(size=10)).round(3)])
     space = loads(SPACE, str(tmp_path / "s.yaml"), tmp_path)
     candidate = draw(space, FixedSuggest({}), 10)
-    names = taught_by(space, candidate.distillation)
+    names = needed_by(space, candidate)
     assert set(names) == {"special", "table", "wide"}
     assert in_order(space, ["special"]) == ["wide", "special"], "the generalist comes along, and first"
     training, validation = clips.split("train"), clips.split("validation")
