@@ -195,7 +195,7 @@ DATA = {
 SEARCH = {
     "trials": number(50, 1, 10**6, "trainings"),
     "reduction": number(3, 2, 10, "one in this many goes on to the next rung"),
-    "startup": number(10, 0, 10**6, "random trainings within the budget before TPE"),
+    "startup": number(10, 0, 10**6, "random trainings within the budget before a model of the accuracy chooses"),
     "seed": number(0, 0, 2**32 - 1, "seed of the search"),
     "max_rejections": number(200, 1, 10**7, "draws over the budget in a row before the search gives up"),
 }

@@ -220,7 +220,8 @@ class HeadPeer:
 
 @dataclass(frozen=True)
 class Search:
-    """The search: ``trials`` trainings through ``rungs`` (total epochs), ``startup`` random ones before TPE."""
+    """The search: ``trials`` trainings through ``rungs`` (total epochs), ``startup`` random ones before a model of the
+    accuracy chooses."""
 
     trials: int
     rungs: tuple[int, ...]
