@@ -11,7 +11,7 @@ from optuna import Study
 
 from asc_search.compress.pt2e import check_int8
 from asc_search.data.clips import Clips
-from asc_search.distill.weights import fetch_weights
+from asc_search.distill.weights import check_local_weights, fetch_weights
 from asc_search.errors import AscSearchError
 from asc_search.files import write_atomically, write_json
 from asc_search.oracle.feasibility import estimate
@@ -69,6 +69,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
     """
     if any(one.name == "weight_type" and "int8" in one.domain.corners for one in space.parameters):
         check_int8()
+    check_local_weights(space.pool)
     with run.locked():
         space = replace(space, pool=fetch_weights(space.pool, run.root / "weights"))
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)

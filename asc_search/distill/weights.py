@@ -17,6 +17,15 @@ from asc_search.space.space import LogitsTeacher, ModelTeacher, RunTeacher, Tagg
 MOST_BYTES = 4 * 1024**3  # of a weights file
 
 
+def check_local_weights(pool: Mapping[str, Teacher]) -> None:
+    """:func:`check_weights` of all but those named by a URL, which are fetched later.
+
+    Raises:
+        WeightsError: lists the files that are not there, or are not what their SHA-256 says.
+    """
+    check_weights({name: one for name, one in pool.items() if not is_url(getattr(one, "written", ""))})
+
+
 def fetch_weights(pool: Mapping[str, Teacher], folder: Path) -> dict[str, Teacher]:
     """``pool`` with every file in place: those named by a URL downloaded into ``folder``, once, and verified.
 
