@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import optuna
 
 from asc_search.data.clips import Clips
 from asc_search.files import write_json
+from asc_search.oracle.budget import assess
+from asc_search.space.columns import draw_columns, recorded
+from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.load import loads
 from asc_search.space.space import Space
 from asc_search.study import search as search_module
@@ -86,6 +91,7 @@ def made_up_run(
     identity = {"source": "folder:scenes", "folder": str(root.parent), **(notes or {})}
     run.write_identity(space=space.digest(), data="0123456789abcdef", storage="study.db", **identity)
     study = open_study(open_storage(sqlite_url(run.database)), "search", space, len(classes))
+    _enqueue_refused(study, space, len(classes))
     clips = Clips(Path(), classes, (), (), (), (), ())
     rng = np.random.default_rng(0)
 
@@ -112,6 +118,15 @@ def made_up_run(
     if retrained:
         _retrain(run, space, study, classes, devices)
     return run
+
+
+def _enqueue_refused(study: optuna.Study, space: Space, classes: int, count: int = 4) -> None:
+    """Points over the budget, which the sampler itself does not draw."""
+    columns = draw_columns(space, np.random.default_rng(3), 256)
+    points = (recorded(space, columns, index) for index in range(256))
+    over = (one for one in points if not assess(draw(space, FixedSuggest(one), classes), space.budget).verdict.fits)
+    for params in islice(over, count):
+        study.enqueue_trial(params)
 
 
 def _teach(run: RunFolder, space: Space, classes: tuple[str, ...], devices: tuple[str, ...]) -> None:
