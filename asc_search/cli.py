@@ -237,6 +237,8 @@ def main() -> None:
     except BaseException as error:
         # Raised inside a library, the interruption may come out as an error of any kind.
         if _stop_requested:
+            for one in (signal.SIGTERM, signal.SIGINT):  # a second Ctrl-C changes nothing any more
+                signal.signal(one, signal.SIG_IGN)
             console.print("stopped; the same command continues where this one ended", markup=False)
             sys.exit(130)
         if isinstance(error, AscSearchError):

@@ -74,7 +74,8 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
         space = replace(space, pool=fetch_weights(space.pool, run.root / "weights"))
         opened = open_data(space, run, wishes.skip_bad_files, wishes.allow_leaky_split)
         clips = opened.clips
-        notes = {"source": space.data.source, "folder": str(Path(space.file).resolve().parent)}
+        here = str(Path(space.file).resolve().parent)
+        notes = {"source": space.data.source, "folder": here, "name": run.root.resolve().name}
         database = shown_url(wishes.storage) if wishes.storage else "study.db"
         run.check_same(notes, space=space.digest(), data=clips.digest(), storage=database)
         write_atomically(run.space_file, lambda aside: aside.write_text(space.source_text, encoding="utf-8"))

@@ -126,7 +126,8 @@ def check_whole(study: optuna.Study, simulation: Simulation, candidates: list[Ca
     assert [trial.values for trial in trials] == expected
     for trial in trials:
         ended = Path(simulation.folder) / "trials" / f"{trial.number:05d}-{trial.user_attrs['digest']}" / "ended.log"
-        assert ended.read_text().count("\n") == 1, f"trial {trial.number} was trained to its end twice"
+        lines = ended.read_text().count("\n") if ended.exists() else 0  # none: killed before it could be written
+        assert lines <= 1, f"trial {trial.number} was trained to its end twice"
     front = {
         number
         for number, (mine, macs) in enumerate(expected)

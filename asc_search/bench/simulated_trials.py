@@ -101,12 +101,13 @@ class Simulation:
             for epoch in range(done, epochs):
                 time.sleep(self.epoch_s)
                 write_json(folder / "epochs.json", {"epochs": epoch + 1})
+                if epoch + 1 == self.rungs[-1]:
+                    with (folder / "ended.log").open("a", encoding="utf-8") as log:
+                        log.write("trained to its end\n")
                 on_epoch(epoch + 1)
             results.append(Result(epochs, accuracy(digest, epochs), 1.0))
             if rung + 1 < len(self.rungs) and not goes_on(rung, results[-1]):
                 break
-        with (folder / "ended.log").open("a", encoding="utf-8") as log:
-            log.write("trained to its end\n")
         return results
 
 

@@ -6,14 +6,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 
-from asc_search.distill.teachers import check_weights
+from asc_search.distill.weights import fetch_weights
 from asc_search.errors import RunFolderError
 from asc_search.files import write_atomically, write_json
 from asc_search.progress import Stage
@@ -59,7 +59,7 @@ def work(run: RunFolder, url: str | None, grace_s: int = GRACE_S) -> None:
     with run.preparing():
         space, opened = reopened(run)
         check_identity(study, space, opened.clips.digest())
-        check_weights(space.pool.values())
+        space = replace(space, pool=fetch_weights(space.pool, run.root / "weights"))
         training, validation = opened.clips.split("train"), opened.clips.split("validation")
         with Stage("teachers", len(space.pool)) as stage:
             material = teach_all(space, run, tuple(space.pool), training, validation, stage)

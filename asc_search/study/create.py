@@ -89,7 +89,8 @@ def sqlite_url(path: Path) -> str:
 
 def study_name(run: RunFolder, shared: bool) -> str:
     """The name of a run's study: short in its own database; in a ``shared`` one with the run's id, so that no two meet."""
-    return f"{run.root.resolve().name}-{(run.identity or {})['run_id']}" if shared else "search"
+    identity = run.identity or {}
+    return f"{identity.get('name', run.root.resolve().name)}-{identity['run_id']}" if shared else "search"
 
 
 def open_study(

@@ -114,7 +114,8 @@ def test_heartbeats_go_on_while_a_training_is_long(server: Server, tmp_path: Pat
 
 def test_one_worker_killed_again_and_again_draws_as_if_undisturbed(tmp_path: Path) -> None:
     plans = [
-        simulation(tmp_path / name, study="search", trials=6, epoch_s=0.3, rungs=(1, 2)) for name in ("calm", "killed")
+        simulation(tmp_path / name, study="search", trials=6, epoch_s=0.3, rungs=(1, 2), most_deaths=100)
+        for name in ("calm", "killed")
     ]
     urls = [sqlite_url(tmp_path / f"{Path(plan.folder).name}.db") for plan in plans]
     studies = [plan.open(url) for plan, url in zip(plans, urls, strict=True)]
