@@ -34,14 +34,15 @@ def measured_complexity(path: Path, profile: Profile) -> Complexity:
     int8 = candidate.weight_type == "int8"
     counted = recount(build(candidate.deployed).eval() if int8 else model.network, candidate.deployed)
     macs = counted.macs * windows_of_a_clip(candidate.frontend.seconds)
+    asked = "total_parameters_non_zero" in profile.complexity_keys  # it differs from split to split
     if int8:
-        return Complexity(counted.params, macs, counted.params, "int8", counted.params)
+        return Complexity(counted.params, macs, counted.params, "int8", counted.params if asked else None)
     if profile.weight_type == "int8":
         nonzero = sum(int(value.count_nonzero()) for value in in_int8(model).network.parameters())
         return Complexity(counted.params, macs, counted.params, "int8", nonzero)
     stored = _stored(path, model)
     size = sum(value.numel() * value.element_size() for value in stored)
-    nonzero = sum(int(value.count_nonzero()) for value in stored)
+    nonzero = sum(int(value.count_nonzero()) for value in stored) if asked else None
     return Complexity(counted.params, macs, size, candidate.weight_type, nonzero)
 
 

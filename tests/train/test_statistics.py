@@ -20,6 +20,7 @@ from asc_search.data.clips import Clips
 from asc_search.distill.teachers import teach
 from asc_search.errors import WeightsError
 from asc_search.export.complexity import measured_complexity
+from asc_search.export.profile import PROFILES
 from asc_search.nets.network import build
 from asc_search.nets.plan import mobile
 from asc_search.oracle.budget import price_candidate
@@ -125,7 +126,7 @@ def test_a_model_file_carries_them_and_they_cost_nothing(clips: Clips, tmp_path:
     assert torch.equal(loaded.standardise.mean, state.standardise.mean), "in float32"
     validation = clips.split("validation")
     assert measure(loaded, tmp_path, validation, ()) == measure(model, tmp_path, validation, ())
-    cost, counted = price_candidate(one), measured_complexity(tmp_path / "m.safetensors")
+    cost, counted = price_candidate(one), measured_complexity(tmp_path / "m.safetensors", PROFILES["dcase2024"])
     assert (counted.params, counted.weight_bytes) == (cost.params, cost.weight_bytes("fp16"))
     assert counted.macs == cost.macs
 
