@@ -38,7 +38,7 @@ TEAM, SYSTEM = "Nunez_Ost_IMT_Atlantique_task1", "Nunez_Ost_IMT_Atlantique_task1
 OFFICIAL = """
 import copy, importlib, importlib.resources, json, sys
 import pandas, torch, torchinfo
-assert importlib.util.find_spec("asc_search") is None
+sys.modules["asc_search"] = None  # cannot be imported, though it may be installed
 name, index, dev, evaluation = sys.argv[1:]
 api = importlib.import_module(f"{name}.{name}_{index}")
 model = api.load_model()
