@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,13 +82,13 @@ def teach(
     """
     rest = [*([responses] if recipe.response_p else []), *([] if mixtures is None else [mixtures.digest])]
     name = _key(teacher, training, validation, frontend, recipe, seed, *rest)
-    paths = [folder / "logits" / f"{name}.{what}.npy" for what in PARTS]
     checkpoint = folder / "teachers" / name / "checkpoint.safetensors"
     note_path = folder / "logits" / f"{name}.json"
-    note = read_json(note_path)
+    paths = _parts(note_path)
+    note = whole_note(note_path)
     if isinstance(teacher, TaggerTeacher) and teacher.epochs and not checkpoint.exists():
         note = None  # students begin as it
-    if note is None or [path.stat().st_size if path.exists() else 0 for path in paths] != note["bytes"]:
+    if note is None:
         heard = Hearing(Material(folder, training, {}, responses, mixtures), validation, frontend, recipe)
         lesson, metrics = _lesson(heard, teacher, checkpoint, seed, after_epoch, generalist)
         held_out = np.zeros((0, len(training.classes))) if lesson.held_out is None else lesson.held_out
@@ -99,6 +100,17 @@ def teach(
     logits, embedding, held_out = (np.load(path) for path in paths)
     known = None if note["validation"] is None else Metrics.from_json(note["validation"])
     return Taught(Lesson(logits, embedding, held_out if len(held_out) else None), known, checkpoint)
+
+
+def whole_note(path: Path) -> dict[str, Any] | None:
+    """The note at ``path`` on what a teacher said, None where there is none or a file of it is missing or cut."""
+    note = read_json(path)
+    sizes = [part.stat().st_size if part.exists() else 0 for part in _parts(path)]
+    return note if note is not None and note.get("bytes") == sizes else None
+
+
+def _parts(note: Path) -> list[Path]:
+    return [note.with_suffix(f".{what}.npy") for what in PARTS]
 
 
 def _lesson(

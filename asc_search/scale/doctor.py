@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from asc_search import __version__
-from asc_search.distill.teachers import PARTS
+from asc_search.distill.teachers import whole_note
 from asc_search.errors import AscSearchError
 from asc_search.files import read_json, write_json
 from asc_search.progress import results
@@ -166,10 +166,7 @@ def _trials(run: RunFolder, trials: list[FrozenTrial], fix: bool) -> Iterator[Fi
 def _teachers(run: RunFolder, fix: bool) -> Iterator[Finding]:
     """What teachers said, and that it is whole."""
     for note in sorted((run.root / "logits").glob("*.json")):
-        known = read_json(note)
-        files = [note.with_suffix(f".{what}.npy") for what in PARTS]
-        sizes = [file.stat().st_size if file.exists() else 0 for file in files]
-        if known is None or sizes != known.get("bytes"):
+        if whole_note(note) is None:
             if fix:
                 note.unlink()
             what = f"{note.stem}: what this teacher said is missing or cut"

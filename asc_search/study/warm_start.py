@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from asc_search.errors import RunFolderError
 from asc_search.nets.spec import Scalar
@@ -22,15 +22,15 @@ from asc_search.space.domains import equal
 from asc_search.space.draw import DECIDE, FixedSuggest, drawn_values
 from asc_search.space.presets import Preferring, expressed
 from asc_search.space.space import Space
-from asc_search.study.create import open_storage, sqlite_url
+from asc_search.study.create import open_storage, sqlite_url, study_name
 from asc_search.study.finished import reopened_space
+from asc_search.study.front import by_rung
 from asc_search.study.pareto import fronts
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.search import as_point, rank
+from asc_search.study.search import rank
 
 CANDIDATES = 12  # taken over at most
 FRONTS = 2  # of the highest rung: the front and those right behind it
-STUDY = "search"  # in a run's own database
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,9 @@ def good_candidates(run: RunFolder) -> list[Wanted]:
         raise RunFolderError(f"--warm-start {run.root}: no study.db in it; the run was kept in another database")
     space = reopened_space(run)
     storage = open_storage(sqlite_url(run.database))
-    study = optuna.load_study(study_name=STUDY, storage=storage)
-    by_rung: dict[int, list[FrozenTrial]] = {}
-    seen: set[str] = set()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        if trial.user_attrs["digest"] not in seen:
-            seen.add(trial.user_attrs["digest"])
-            by_rung.setdefault(len(trial.user_attrs["rungs"]), []).append(trial)
+    study = optuna.load_study(study_name=study_name(run, shared=False), storage=storage)
     chosen: list[FrozenTrial] = []
-    for rung in sorted(by_rung, reverse=True):
-        trials = by_rung[rung]
-        points = [as_point(space, trial.user_attrs["rungs"][-1]["accuracy"], trial.user_attrs) for trial in trials]
+    for trials, points in by_rung(study, space):
         near = {index for front in fronts(points)[:FRONTS] for index in front}
         chosen += [trials[index] for index in rank(space, points) if index in near]
     return [Wanted(one.number, drawn_values(space, FixedSuggest(one.params))) for one in chosen[:CANDIDATES]]
