@@ -206,6 +206,7 @@ def test_a_second_run_on_the_same_folder_is_refused(demo_folder: Path, tiny_spac
         while not (run / "holder.json").exists():
             assert time.monotonic() < limit
             time.sleep(0.05)
+        os.kill(first.pid, signal.SIGSTOP)  # a quick machine would end the first before the second has begun
         second = asc_search(*arguments)
         assert second.returncode == 1 and f"in use by process {first.pid}" in second.stderr
         assert "Traceback" not in second.stderr
