@@ -9,7 +9,7 @@ import numpy as np
 
 from asc_search.nets.blocks.common import whole
 from asc_search.nets.ledger import Ledger
-from asc_search.oracle.to_budget import STEPS
+from asc_search.oracle.to_budget import tapered
 from asc_search.space.columns import Columns
 from asc_search.space.pruning import stated_widths
 
@@ -17,8 +17,8 @@ from asc_search.space.pruning import stated_widths
 @dataclass(frozen=True)
 class Kept:
     """The channels that pruning leaves of each width in n points, as ``Pruning.kept`` has them, or at a ``step`` (n,) of
-    ``to_budget`` where that is ``to_budget`` (n,). ``stated`` (n,) are indices into ``tables``. ``grain`` (n,) is that of the
-    networks.
+    ``taper`` (n,) of ``to_budget`` where that is ``to_budget`` (n,). ``stated`` (n,) are indices into ``tables``. ``grain``
+    (n,) is that of the networks.
     """
 
     ratio: np.ndarray
@@ -27,13 +27,15 @@ class Kept:
     tables: tuple[dict[int, int], ...]
     to_budget: np.ndarray
     step: np.ndarray
+    taper: np.ndarray
     grain: np.ndarray
 
     def rows(self, chosen: np.ndarray) -> Kept:
         """Those of the points ``chosen``."""
         parts = (self.ratio, self.round_to, self.stated)
         own = (part[chosen] for part in parts)
-        return Kept(*own, self.tables, self.to_budget[chosen], self.step[chosen], self.grain[chosen])
+        later = (part[chosen] for part in (self.to_budget, self.step, self.taper, self.grain))
+        return Kept(*own, self.tables, *later)
 
     @property
     def removes(self) -> np.ndarray:
@@ -52,7 +54,7 @@ class Kept:
             for original, last in table.items():
                 left = np.where((self.stated == code) & (width == original), last, left)
         if self.to_budget.any():
-            cut = whole(width * (STEPS - self.step)) // STEPS
+            cut = tapered(width, self.step, self.taper)
             cut = np.where(self.step > 0, cut - cut % round_to, cut)
             left = np.where(self.to_budget, np.maximum(cut, least), left)
         ledger.require(left >= 1, "nothing is left")
@@ -67,4 +69,5 @@ def kept_of(columns: Columns) -> Kept:
     tables = tuple(stated_widths(text) for text in widths.table)
     round_to = columns["pruning.round_to"].numbers().astype(np.int64)
     none, ones = np.zeros(len(ratio), np.int64), np.ones(len(ratio), np.int64)
-    return Kept(ratio, round_to, widths.values, tables, to_budget, none, ones)
+    taper = columns["pruning.taper"].numbers(0).astype(float)
+    return Kept(ratio, round_to, widths.values, tables, to_budget, none, taper, ones)

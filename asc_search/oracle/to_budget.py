@@ -1,10 +1,13 @@
-"""Pruning to the budget: the largest uniformly pruned network that fits, found on prices alone."""
+"""Pruning to the budget: the largest network that fits of those pruned by one rule, found on prices alone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from asc_search.errors import NetworkError
 from asc_search.nets.cost import Cost
@@ -17,12 +20,22 @@ from asc_search.space.space import Budget
 
 STEPS = 1024  # ratios are multiples of 1 / STEPS, exact as floats
 LAST = int(MOST * STEPS)
+WIDE = 512  # channels, of which ``taper`` counts how wide a layer is
+_NOISE = 1e-9  # channels
 NEAR = 0.98  # of the tighter limit; what is nearer gets no more channels
 
 
-def kept_at(width: int, step: int, round_to: int) -> int:
-    """Channels left of ``width`` at ratio ``step`` / ``STEPS``: a multiple of ``round_to``, or that or ``width`` at least."""
-    return rounded_down(width * (STEPS - step) // STEPS, width, round_to) if step else width
+def tapered(width: Any, step: Any, taper: Any) -> Any:
+    """Channels left of ``width`` at ``step``, of ints or arrays of them, before rounding: the share 1 - ``step`` / ``STEPS``,
+    of which layers narrower than ``WIDE`` keep the more the higher ``taper`` is; at 1 all have one width or less.
+    """
+    share = (STEPS - step) / STEPS * (WIDE / np.maximum(width, 1)) ** taper
+    return np.floor(np.minimum(1, share) * width + _NOISE).astype(np.int64)
+
+
+def kept_at(width: int, step: int, round_to: int, taper: float = 0.0) -> int:
+    """Channels left of ``width`` at ``step``: a multiple of ``round_to``, or that or ``width`` at least."""
+    return rounded_down(int(tapered(width, step, taper)), width, round_to) if step else width
 
 
 def least_step(fits: Callable[[int], bool]) -> int:
@@ -37,12 +50,12 @@ def least_step(fits: Callable[[int], bool]) -> int:
 
 
 def ratio_to_budget(
-    spec: NetSpec, budget: Budget, weight_type: str, seconds: float, round_to: int = 1
+    spec: NetSpec, budget: Budget, weight_type: str, seconds: float, round_to: int = 1, taper: float = 0.0
 ) -> tuple[float, dict[int, int]]:
     """The ratio that brings ``spec`` within ``budget``, and the channels it leaves by width; 0 and none where it fits as it is.
 
-    Costs are those of windows of ``seconds`` stored as ``weight_type``. The ratio is the least of a uniform pruning that fits,
-    to 1 / ``STEPS``. Where that is more than 2 % under the tighter limit, the width that has lost most gets ``round_to``
+    Costs are those of windows of ``seconds`` stored as ``weight_type``. The ratio is the least of a pruning of ``taper`` that
+    fits, to 1 / ``STEPS``. Where that is more than 2 % under the tighter limit, the width that has lost most gets ``round_to``
     channels back (all layers of that width do, so that coupled ones stay equal), again and again while that fits. Where
     even ``MOST`` does not fit, that is the result.
 
@@ -60,7 +73,7 @@ def ratio_to_budget(
             return math.inf
 
     def at(step: int) -> dict[int, int]:
-        return {width: kept_at(width, step, round_to) for width in widths}
+        return {width: kept_at(width, step, round_to, taper) for width in widths}
 
     step = least_step(lambda step: load(at(step)) <= 1)
     kept = at(step)
@@ -85,7 +98,12 @@ def fitted(candidate: Candidate, budget: Budget) -> Candidate:
         return candidate
     try:
         ratio, kept = ratio_to_budget(
-            candidate.network, budget, candidate.weight_type, candidate.frontend.seconds, pruning.round_to
+            candidate.network,
+            budget,
+            candidate.weight_type,
+            candidate.frontend.seconds,
+            pruning.round_to,
+            pruning.taper,
         )
     except NetworkError:
         return candidate

@@ -16,7 +16,7 @@ from asc_search.space.space import Condition, Parameter, Space
 
 STRIDE_PAIRS = {text: tuple(map(int, text.split("x"))) for text in STEM_STRIDES}
 # Parameters that a price depends on.
-_PRUNED = ("pruning.ratio", "pruning.target", "pruning.round_to", "pruning.widths")
+_PRUNED = ("pruning.ratio", "pruning.target", "pruning.round_to", "pruning.widths", "pruning.taper")
 DECIDE = ("frontend.", "network.", *_PRUNED, "weight_type")
 _STAGE = ("family", "depth", "width", "stride", "stride_at")
 

@@ -66,6 +66,7 @@ def _wanted(name: str, stages: int) -> dict[str, Scalar]:
         "pruning.ratio": ratio,
         "pruning.round_to": 1,
         "pruning.widths": "",
+        "pruning.taper": 0.0,
     }
     wanted |= {f"network.stem_{key}": value for key, value in families("stem")[f"{family}_stem"].defaults.items()}
     for index, (depth, stride, stride_at) in enumerate(_MOBILE[:stages]):

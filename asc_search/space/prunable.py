@@ -87,6 +87,8 @@ def check_pruning(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
             report("schedule", "through needs the widths to stop at; write pruning.through, such as '64'")
         else:
             report("through", "is for pruning.schedule: through; write that, or leave it out")
+    if not keys["target"].domain.contains("budget") and ends_of(keys["taper"])[1] > 0:
+        report("taper", "is of what is found where pruning.target is budget; write that, or leave it out")
     if keys["target"].domain == Constant("budget"):
         if ends_of(keys["ratio"])[1] > 0:
             report("ratio", "is found where pruning.target is budget; leave it out")
@@ -94,11 +96,13 @@ def check_pruning(known: Mapping[str, Draft], mistakes: Mistakes) -> None:
             report("widths", "are found where pruning.target is budget; leave them out")
 
 
-def found_by_budget(known: Mapping[str, Draft]) -> Condition:
-    """Where a given ratio and given widths exist: not where pruning is to the budget."""
+def of_target(known: Mapping[str, Draft]) -> dict[str, Condition]:
+    """Where keys exist that belong to one target alone: a ratio and widths that are given, the taper of those found."""
     target = known["pruning.target"].domain
-    either = isinstance(target, Choice) and target.contains("budget")
-    return (("pruning.target", tuple(value for value in target.values if value != "budget")),) if either else ()
+    if not isinstance(target, Choice) or not target.contains("budget"):
+        return {}
+    given = (("pruning.target", tuple(value for value in target.values if value != "budget")),)
+    return {"ratio": given, "widths": given, "taper": (("pruning.target", ("budget",)),)}
 
 
 def _layer_places(layers: Layers) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:

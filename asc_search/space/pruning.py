@@ -17,12 +17,14 @@ _NOISE = 1e-9  # channels: 96 * (1 - 1/3) is 64, not 63.99...
 
 @dataclass(frozen=True)
 class Pruning:
-    """Structured pruning, uniform over the layers; nothing is pruned with ``ratio`` 0 and no ``widths``.
+    """Structured pruning by width; nothing is pruned with ``ratio`` 0 and no ``widths``.
 
     * What stays: the share 1 - ``ratio`` of every width, rounded down to a multiple of ``round_to`` (but not to none).
       Where blocks take several channels together (splits in runs, merged neighbours), the multiple is one of theirs, too.
       ``widths`` such as ``"96>32, 176>58"`` says it of some widths (all of that size) itself. ``target`` ``budget``: as
-      many as the budget allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``).
+      many as the budget allows; ``ratio`` and ``widths`` then hold what was found (``oracle.to_budget``), where ``taper``
+      says how much more of the wide layers goes: 0 the same share of all, 1 all are cut to one width. It stands in the
+      place of a ranking over all layers, whose widths would have no price before the training.
     * What goes first: ``importance`` as in torch-pruning, of each group of coupled channels. ``group_norm``, the L2 norm of
       all their weights but those of depthwise layers (Fang et al. 2023); ``magnitude``, the L1 norm of the filters of the
       group's first layer (Li et al. 2017); ``bn_scale``, their BatchNorm factors (Liu et al. 2017), of a group without any
@@ -43,6 +45,7 @@ class Pruning:
     target: str = "ratio"
     round_to: int = 1
     widths: str = ""
+    taper: float = 0.0
 
     @property
     def removes(self) -> bool:
@@ -53,7 +56,7 @@ class Pruning:
         """The pruning in words; empty for none."""
         if not self.removes:
             return ""
-        share = f"{self.ratio:.0%} of channels" if self.ratio else "channels"
+        share = f"{self.ratio:.0%} of channels" if self.ratio and not self.taper else "channels"
         return f"{share} pruned{' to the budget' if self.target == 'budget' else ''}"
 
     @cached_property

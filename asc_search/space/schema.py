@@ -145,6 +145,7 @@ PRUNING = {
         "str", _PRUNE.through, "widths of the stem that the schedule `through` stops at, such as '80>64'"
     ),
     "target": choice(_PRUNE.target, pruning.TARGETS, "the ratio as given, or the least one within the budget"),
+    "taper": number(_PRUNE.taper, 0, 1, "to the budget: how much more of wide layers goes, 1 cuts all to one width"),
     "round_to": number(_PRUNE.round_to, 1, 64, "what the widths that are left are multiples of"),
     "widths": Option("str", _PRUNE.widths, "channels left of some widths, instead of the ratio: '96>32, 176>58'"),
 }

@@ -11,7 +11,7 @@ from asc_search.space.domains import Choice, Constant
 from asc_search.space.drafts import as_fields, draft, ends_of, section
 from asc_search.space.grammar import subset
 from asc_search.space.layers import PARENT, Layers, network, where_built
-from asc_search.space.prunable import check_pruning, found_by_budget, prunable
+from asc_search.space.prunable import check_pruning, of_target, prunable
 from asc_search.space.schema import (
     DISTILLATION,
     FRONTEND,
@@ -55,8 +55,8 @@ def searched(
     _check_schedule(known, mistakes)
     _check_augmentation(known, mistakes)
     check_pruning(known, mistakes)
-    able, given = prunable(known, layers, mistakes), found_by_budget(known)
-    where = {join(_PRUNE_PATH, key): (*able, *(given if key in ("ratio", "widths") else ())) for key in PRUNING}
+    able, own = prunable(known, layers, mistakes), of_target(known)
+    where = {join(_PRUNE_PATH, key): (*able, *own.get(key, ())) for key in PRUNING}
     return [replace(entry, implied=where.get(entry.name, entry.implied)) for entry in drafts], layers
 
 

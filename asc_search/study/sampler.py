@@ -236,20 +236,13 @@ def _known(features: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _chosen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """At most so many trials that the model has ``MOST_SEEN`` measurements: the first, of which it learns its shape, those of
     the highest rung, and the latest."""
-    if sum(len(one.user_attrs["rungs"]) for one in trials) <= MOST_SEEN:
+    rungs = np.array([len(one.user_attrs["rungs"]) for one in trials])
+    if rungs.sum() <= MOST_SEEN:
         return list(trials)
-    kept, total = [], 0
-    for trial in trials:
-        total += len(trial.user_attrs["rungs"])
-        if total > SHAPED_AT[-1] + 8:
-            break
-        kept.append(trial)
-    for trial in sorted(trials[len(kept) :], key=lambda one: (-len(one.user_attrs["rungs"]), -one.number)):
-        total += len(trial.user_attrs["rungs"])
-        if total > MOST_SEEN:
-            break
-        kept.append(trial)
-    return sorted(kept, key=lambda one: one.number)
+    first = int((np.cumsum(rungs) <= SHAPED_AT[-1] + 8).sum())
+    later = first + np.lexsort((-np.arange(first, len(trials)), -rungs[first:]))
+    fitting = int((np.cumsum(rungs[later]) <= MOST_SEEN - rungs[:first].sum()).sum())
+    return [trials[index] for index in sorted([*range(first), *later[:fitting]])]
 
 
 def _tamed(values: np.ndarray, rungs: np.ndarray) -> np.ndarray:

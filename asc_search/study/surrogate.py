@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import torch
 
 RUNG_CORRELATION = 0.8  # of what neighbouring rungs say of one candidate
 
@@ -53,8 +54,8 @@ class Surrogate:
         centred = seen.values - self._means[seen.rung]
         self._unit = max(float(np.sqrt(np.mean(centred**2))), 1e-6)
         self._factor = np.linalg.cholesky(self._covariance(seen) + (shape.noise + 1e-6) * np.eye(len(centred)))
-        self._weights = np.linalg.solve(self._factor.T, np.linalg.solve(self._factor, centred / self._unit))
         self._residual = centred / self._unit
+        self._weights = _solve(self._factor.T, _solve(self._factor, self._residual[:, None]), upper=True)[:, 0]
 
     def log_likelihood(self) -> float:
         """Of the observations, the best scale of their variance taken."""
@@ -72,7 +73,7 @@ class Surrogate:
         numbers = np.full(count, -1) if trial is None else trial
         asked = Observations(features, prices, np.full(count, rung), numbers, np.zeros(count))
         across = self._covariance(asked)
-        half = np.linalg.solve(self._factor, across.T)
+        half = _solve(self._factor, across.T)
         scale = self._unit * np.sqrt(max(self._residual @ self._weights / len(self._residual), 1e-3))
         # Of a new candidate the part of its own counts as luck: with it, twins of the best would promise a gain for ever.
         own = 0.0 if trial is None else self.shape.own
@@ -116,6 +117,11 @@ def best_shape(seen: Observations) -> Shape:
             if other != shape and (likelihood := Surrogate(seen, other).log_likelihood()) > best:
                 shape, best = other, likelihood
     return shape
+
+
+def _solve(factor: np.ndarray, known: np.ndarray, upper: bool = False) -> np.ndarray:
+    """x (n, m) of ``factor @ x = known`` for a triangular ``factor``."""
+    return torch.linalg.solve_triangular(torch.from_numpy(factor), torch.from_numpy(known), upper=upper).numpy()
 
 
 def _scales(seen: Observations) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,8 +163,12 @@ def test_files_made_again_the_same_are_found(tmp_path: Path, decoded: list[str])
     for where in ("one", "two"):  # another folder and other times, but the same content
         (tmp_path / where).mkdir()
         for i in range(5):
-            write(tmp_path / where / f"{where}{i}.wav", i, 500)
-            os.utime(tmp_path / where / f"{where}{i}.wav", (i, i))
+            path = tmp_path / where / f"{where}{i}.wav"
+            if where == "one":
+                write(path, i, 500)
+            else:  # writing again would put another second into the header of a float file
+                shutil.copy(tmp_path / "one" / f"one{i}.wav", path)
+            os.utime(path, (i, i))
         made = open_store(tmp_path / "store", clips_in(tmp_path / where), RATE, "train")
         os.utime(tmp_path / where / f"{where}0.wav")
         assert np.array_equal(

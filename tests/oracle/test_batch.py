@@ -101,7 +101,7 @@ def test_absurd_widths_overflow_nothing() -> None:
 
 
 def test_points_pruned_to_the_budget_fit_as_alone_and_cost_at_most_what_is_deployed() -> None:
-    keys = "{target: {choice: [ratio, budget]}, ratio: 0.3, round_to: {choice: [1, 4]}}"
+    keys = "{target: {choice: [ratio, budget]}, ratio: 0.3, round_to: {choice: [1, 4]}, taper: {choice: [0, 0.3, 1]}}"
     tight = TINY_SPACE.replace("{ratio: {choice: [0, 0.5]}}", keys).replace("macs: 400_000", "macs: 60_000")
     space = loads(tight)
     columns = draw_columns(space, np.random.default_rng(0), 120)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import asc_search, points
 
@@ -15,9 +17,10 @@ from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.compress.prune import prune_to
 from asc_search.nets.blocks import families
 from asc_search.nets.network import build, grain, price, shrink
+from asc_search.nets.systems.mn import mn
 from asc_search.nets.systems.mobile import sscp_mobile
 from asc_search.oracle.budget import assess, macs_per_second
-from asc_search.oracle.to_budget import LAST, fitted, kept_at, ratio_to_budget
+from asc_search.oracle.to_budget import LAST, fitted, kept_at, ratio_to_budget, tapered
 from asc_search.space.candidate import Candidate
 from asc_search.space.load import loads
 from asc_search.space.pruning import Pruning
@@ -47,7 +50,7 @@ network:
   stages:
 {stages}
 weight_type: {{choice: [fp16, fp32]}}
-pruning: {{target: budget}}
+pruning: {{target: budget, taper: {{choice: [0, 0.5, 1]}}}}
 """
     )
 
@@ -70,7 +73,9 @@ def test_200_random_parents_end_under_the_budget_and_near_it() -> None:
         seen.update({layer.family for layer in candidate.network.layers})
         pruned = fitted(candidate, space.budget)
         if not assess(pruned, space.budget).verdict.fits:
-            least = shrink(candidate.network, partial(kept_at, step=LAST, round_to=together))
+            least = shrink(
+                candidate.network, partial(kept_at, step=LAST, round_to=together, taper=candidate.pruning.taper)
+            )
             assert load(replace(candidate, network=least, pruning=Pruning()), space.budget) > 1, "nothing fits"
             continue
         loads_.append(load(pruned, space.budget))
@@ -102,6 +107,20 @@ def test_the_ratio_is_the_least_uniform_one_that_fits() -> None:
     assert ratio_to_budget(sscp_mobile(32), budget, "fp16", 1.0) == (0.0, {}), "fits as it is"
     ratio, kept = ratio_to_budget(sscp_mobile(64), Budget(1000, 1000), "fp16", 1.0)
     assert 0.94 < ratio <= 0.95 and min(kept.values()) == 1, "nothing fits"
+
+
+def test_taper_cuts_wide_layers_first() -> None:
+    widths = np.array([8, 16, 100, 256, 512, 1000])
+    for step in (1, 300, 512, 900):
+        share = (1024 - step) / 1024
+        assert tapered(widths, step, 0).tolist() == [width * (1024 - step) // 1024 for width in widths]
+        assert tapered(widths, step, 1).tolist() == [min(width, int(512 * share)) for width in widths], "one width"
+        half = [min(width, math.floor(share * math.sqrt(512 * width) + 1e-9)) for width in widths]
+        assert tapered(widths, step, 0.5).tolist() == half, "the geometric mean of both"
+    spec = mn(width=0.4)
+    costs = [price(shrink(spec, ratio_to_budget(spec, Budget(), "fp16", 1.0, taper=taper)[1].get)) for taper in (0, 1)]
+    assert all(0.98 * 64_000 <= cost.params <= 64_000 for cost in costs)
+    assert costs[1].macs > 2 * costs[0].macs, "the narrow layers near the input, where the MACs are, stay"
 
 
 @pytest.mark.parametrize("round_to", [4, 8])

@@ -73,6 +73,7 @@ AFTER_NETWORK = [
         ["'64>80'", "falling widths", "80>64"],
     ),
     ("pruning: {widths: '96>32, 9-3'}", "6: pruning.widths", ["'9-3'", "such as '96>32, 176>58'"]),
+    ("pruning: {ratio: 0.5, taper: 0.5}", "6: pruning.taper", ["target is budget", "leave it out"]),
     ("pruning: {target: budget, ratio: 0.5}", "6: pruning.ratio", ["is found", "leave it out"]),
     ("pruning: {target: budget, widths: '8>4'}", "6: pruning.widths", ["are found", "leave them out"]),
     # keys
