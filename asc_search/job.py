@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -43,6 +43,7 @@ from asc_search.study.retrain import (
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.subsets import teach_all
 from asc_search.study.tasks import Setting
+from asc_search.study.tta import measure_averaged
 from asc_search.study.warm_start import begin_with
 from asc_search.train.candidate import Material
 from asc_search.train.model_file import tensor_bytes
@@ -104,7 +105,7 @@ def run_job(space: Space, run: RunFolder, wishes: Wishes) -> list[FinalistRow]:
             for trial in finalist_trials(study, space)
         ]
         trained = retrain_front(space, run, finalists, material, validation, wishes.parallel)
-        rows = measure_front(space, run, trained, training.seen_devices, test)
+        rows = measure_front(space, run, trained, material, validation, test)
         write_json(run.root / "finalists.json", [finalist.to_json() for finalist in trained])
         write_results(space, run, rows, study)
         return rows
@@ -146,19 +147,30 @@ def best_finalist(trained: dict[Finalist, list[Trained]]) -> Finalist:
 
 
 def measure_front(
-    space: Space, run: RunFolder, trained: dict[Finalist, list[Trained]], seen: Collection[str], test: Clips
+    space: Space,
+    run: RunFolder,
+    trained: dict[Finalist, list[Trained]],
+    material: Material,
+    validation: Clips,
+    test: Clips,
 ) -> list[FinalistRow]:
     """The one reading of the test split: every retrained network's row."""
-    rows = []
+    rows, seen = [], material.training.seen_devices
     with Stage("test", len(trained)) as stage:
         for finalist, runs in trained.items():
             tests = [measure_on_test(one, test, run.root, seen) for one in runs]
             folders = [one.folder for one in runs]
             versions = measure_versions(folders, test, run.root, seen)
             stored = tensor_bytes(folders[0] / MODEL)
-            rows.append(
-                replace(row(finalist, runs, tests, space.retrain.epochs), versions=versions, stored_bytes=stored)
-            )
+            made = row(finalist, runs, tests, space.retrain.epochs)
+            made = replace(made, versions=versions, stored_bytes=stored)
+            if (passes := space.retrain.tta) and finalist.role == "finalist":
+                models, splits = [one / MODEL for one in folders], {"validation": validation, "test": test}
+                responses = material.responses.at(finalist.candidate.frontend.rate_hz)
+                accuracies = measure_averaged(models, splits, run.root, responses, passes, seen)
+                averaged = {"passes": passes, "macs": passes * made.macs, "accuracies": accuracies}
+                made = replace(made, averaged=averaged)
+            rows.append(made)
             stage.end(f"{finalist.name}: {100 * mean(metrics.accuracy for metrics in tests):.1f} % on test")
     return rows
 

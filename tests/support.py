@@ -41,7 +41,7 @@ distillation:
 training: {batch: 16, freq_mask: 4}
 budget: {macs: 400_000}
 search: {trials: 4, rungs: [1, 2], startup: 2, enqueue: []}
-retrain: {epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true, dense_twins: true}
+retrain: {epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true, dense_twins: true, tta: 2}
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asc_search.nets.cost import BYTES_PER_WEIGHT, Cost
@@ -59,7 +59,31 @@ def compression_section(view: View) -> Section:
     parts = [told, table(heads, rows, numeric=range(2, 7))]
     if not several:
         parts.append(missing(f"This run has measured no other weight type than its own ({NONE} above)."))
+    parts += _averaged(view, finalists, written)
     return Section("compression", title, tuple(parts))
+
+
+def _averaged(view: View, finalists: Sequence[Network], written: Mapping[tuple, Mapping[str, Any]]) -> list[str]:
+    """Test-time augmentation with what it costs, where it was asked for."""
+    rows, limit = [], view.space.budget.macs
+    for network in finalists:
+        found = written.get((network.row.name, network.row.role), {}).get("averaged")
+        if not isinstance(found, Mapping) or not isinstance(macs := found.get("macs"), int):
+            continue
+        accuracies = found.get("accuracies")
+        values = [_fractions(accuracies if isinstance(accuracies, Mapping) else {}, *one) for one in MEASURES]
+        over = ' class="n over"' if macs > limit else ' class="n"'
+        shown = [percent(one, 2).replace("±", " ± ") for one in values]
+        passes = text(str(found.get("passes", "")))
+        rows.append([f'<td class="name">{text(network.row.name)}</td>', passes, f"<td{over}>{macs:,}</td>", *shown])
+    if not rows:
+        return []
+    told = paragraph(
+        "With test-time augmentation: the mean score over passes of a clip through random device responses. The MACs are those "
+        "of all passes; nothing was chosen by it."
+    )
+    heads = ("network", "passes", "MACs/s", "validation %", "test %", "unseen devices, test %")
+    return [told, table(heads, rows, numeric=range(1, 6))]
 
 
 Line = tuple[str, int, list[tuple[float, ...]]]  # weights (HTML), bytes, accuracies as in MEASURES

@@ -211,6 +211,12 @@ RETRAIN = {
     "finalists": number(5, 1, 1000, "networks of the front that are trained fully, at most"),
     "undistilled": Option("bool", False, "also train each finalist's twin without teachers"),
     "dense_twins": Option("bool", False, "also train each pruned finalist's twin of the same widths from scratch"),
+    "tta": number(
+        0,
+        0,
+        1000,
+        "passes of test-time augmentation through random device responses, reported beside the rest; 0 for none",
+    ),
     "int8_tolerance": number(
         _INT8.tolerance,
         -100,

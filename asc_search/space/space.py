@@ -235,7 +235,8 @@ class Search:
 @dataclass(frozen=True)
 class Retrain:
     """Full training of at most ``finalists`` networks and the ``references``, ``seeds`` times ``epochs`` each; ``int8``
-    says how those of that weight type are quantised."""
+    says how those of that weight type are quantised. Finalists are measured with ``tta`` passes of test-time augmentation,
+    too."""
 
     epochs: int
     seeds: int
@@ -243,6 +244,7 @@ class Retrain:
     undistilled: bool
     dense_twins: bool
     references: tuple[str, ...]
+    tta: int = 0
     int8: Int8 = field(default_factory=Int8)
 
 

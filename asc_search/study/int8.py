@@ -104,12 +104,12 @@ def measure_versions(folders: Sequence[Path], test: Clips, features: Path, seen_
         notes.append({"validation": known, "test": tested})
     kinds = [kind for kind in VERSIONS if any(kind in note["validation"] for note in notes)]
     return {
-        kind: {split: _by_group([note[split].get(kind) for note in notes]) for split in ("validation", "test")}
+        kind: {split: by_group([note[split].get(kind) for note in notes]) for split in ("validation", "test")}
         for kind in kinds
     }
 
 
-def _by_group(metrics: Sequence[Mapping[str, Any] | None]) -> dict[str, list[float | None]]:
+def by_group(metrics: Sequence[Mapping[str, Any] | None]) -> dict[str, list[float | None]]:
     """Accuracies by group, one for each seed; None where ``metrics`` are."""
     tables = [None if one is None else _accuracies(one) for one in metrics]
     names = dict.fromkeys(name for table in tables if table for name in table)

@@ -34,6 +34,7 @@ class FinalistRow:
     ``unseen_test`` is test accuracy on devices absent from training (empty where there are none). ``versions`` of an int8
     finalist: accuracies as ``fp32``, ``fp16``, ``ptq`` and ``qat``, by split (``validation``, ``test``) and group of devices
     (``all``, ``seen``, ``unseen``, ``device a``, ...), one for each seed, None where a seed was not trained so.
+    ``averaged`` are those of test-time augmentation (``passes``, their ``macs`` a second, ``accuracies`` by split and group).
     ``stored_bytes`` are those of all tensors in its file (0: not counted): the official ``weight_bytes`` leave out the scales
     of int8 and count a folded BatchNorm as parameters of a byte.
     """
@@ -54,6 +55,7 @@ class FinalistRow:
     unseen_test: tuple[float, ...] = ()
     versions: dict[str, dict[str, dict[str, list[float | None]]]] = field(default_factory=dict)
     stored_bytes: int = 0
+    averaged: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -23,7 +23,18 @@ from asc_search.space.columns import draw_columns, known_columns, recorded
 from asc_search.space.encoding import encoded
 from asc_search.space.space import Space
 from asc_search.study.improvement import best_within, budgets, expected_improvement
-from asc_search.study.pool import ERA, Pool, Pricer, log_costs, pool_for, relative_costs, rows_of, variations
+from asc_search.study.pool import (
+    ERA,
+    TRIES,
+    Points,
+    Pool,
+    Pricer,
+    log_costs,
+    pool_for,
+    relative_costs,
+    rows_of,
+    variations,
+)
 from asc_search.study.seeds import derived_seed
 from asc_search.study.surrogate import Observations, Shape, Surrogate, best_shape
 
@@ -87,7 +98,7 @@ class PricedSampler(BaseSampler):
             return {}
         history = history_of(study, number)
         if len(history.trials) < self._startup:
-            return recorded(self._space, pool.points.columns, int(rng.integers(len(pool.points.costs))))
+            return recorded(self._space, pool.points.columns, _untried(self._space, pool.points, history, rng))
         return propose(self._space, self._price, pool, history, rng, number)
 
 
@@ -195,6 +206,20 @@ def propose(
     if gain[at] > best:
         columns, row = chosen, at
     return recorded(space, columns, row)
+
+
+def _untried(space: Space, points: Points, history: History, rng: np.random.Generator) -> int:
+    """A random one of ``points``, if possible not one of ``history``: spaces may be small."""
+    known = [one.params for one in (*history.trials, *history.pending)]
+    features = np.zeros((0, points.features.shape[1]))
+    if known:
+        columns = draw_columns(space, np.random.default_rng(0), len(known), known_columns(space, known))
+        features = encoded(space, columns)
+    for _ in range(TRIES):
+        row = int(rng.integers(len(points.costs)))
+        if not _known(points.features[row : row + 1], features)[0]:
+            break
+    return row
 
 
 def _price_class(costs: np.ndarray, number: int) -> tuple[float, float]:

@@ -109,6 +109,9 @@ def test_a_practice_submission_passes_our_own_check(finished: tuple[Path, str]) 
         f"task1/{label}/{label}.meta.yaml"
     ])  # fmt: skip
     front = json.loads((run / "front.json").read_text())
+    averaged = {row["name"]: row["averaged"] for row in front if row["role"] == "finalist"}
+    assert averaged and all(one["passes"] == 2 for one in averaged.values()), "test-time augmentation was asked for"
+    assert all(row["averaged"]["macs"] == 2 * row["macs"] for row in front if row["role"] == "finalist")
     exported = next(row for row in front if f"total_parameters: {row['params']}\n" in meta)
     assert f"total_model_size: {2 * exported['params']}\n" in meta and f"macs: {exported['macs']}\n" in meta
 

@@ -211,10 +211,13 @@ def test_weight_types_measured_stand_side_by_side(finished_run: RunFolder, tmp_p
         "ptq": {"validation": {"all": [0.5, None]}, "test": "damaged"},
     }
     best["stored_bytes"] = 12_345
+    accuracies = {"validation": {"all": [0.5, 0.7]}, "test": {"all": [0.6], "unseen": []}}
+    best["averaged"] = {"passes": 10, "macs": 10 * best["macs"], "accuracies": accuracies}
     write_json(run.root / "front.json", rows)
     page = report_of(run, tmp_path / "report.html")
     table = page.rows["compression"]
     assert table[1][1:2] + table[1][4:] == ["fp32", "85.00 ± 7.07", "70.00", "61.00"] and "12,345 bytes" in table[1][0]
+    assert page.rows["compression"][-1][1:] == ["10", f"{10 * best['macs']:,}", "60.00 ± 14.14", "60.00", "-"]
     assert table[2][1:2] + table[2][4:] == ["int8 after training", "50.00", "-", "-"]
     assert int(table[1][2].replace(",", "")) == 4 * best["params"] == 4 * int(table[2][2].replace(",", ""))
     assert "no other weight type" not in page.text

@@ -157,3 +157,19 @@ def test_one_objective_is_possible(tmp_path: Path) -> None:
         assert assess(candidate, space.budget).verdict.fits
         trial.set_user_attr("rungs", [{"epochs": 1, "accuracy": 0.5}])
         study.tell(trial, 0.5)
+
+
+def test_a_small_space_is_tried_whole_before_a_point_comes_again(tmp_path: Path) -> None:
+    text = "network:\n  stem: cp\n  base: {choice: [8, 16, 24, 32]}\n  stages: [{family: cp, depth: 1}]\n"
+    space = loads(text + "search: {trials: 8, rungs: [1], startup: 8, enqueue: []}\n")
+    for seed in range(3):
+        study = open_study(open_storage(sqlite_url(tmp_path / f"{seed}.db")), "search", space, 10)
+        drawn = []
+        for _ in range(4):
+            study.sampler = make_sampler(replace(space, search=replace(space.search, seed=seed)), study)
+            trial = study.ask()
+            draw(space, trial, 10)
+            trial.set_user_attr("rungs", [{"epochs": 1, "accuracy": 0.5}])
+            study.tell(trial, [0.5, 1e6])
+            drawn.append(trial.params["network.base"])
+        assert sorted(drawn) == [8, 16, 24, 32]
