@@ -131,12 +131,12 @@ def retrain_front(
     best = best_finalist(trained)
     classes = len(material.training.classes)
     others = [reference(design, best.candidate, classes) for design in space.retrain.references]
+    pruned = [one for one in trained if space.retrain.dense_twins and one.candidate.pruning.removes]
     if space.retrain.undistilled:
-        others += [
-            undistilled(finalist) for finalist in [*trained, *others] if finalist.candidate.distillation.by_others
-        ]
-    if space.retrain.dense_twins:
-        others += [dense(finalist) for finalist in trained if finalist.candidate.pruning.removes]
+        # What begins as a tagger has learnt from it without being taught: its twin from scratch owes it nothing.
+        taught = [*trained, *others, *(dense(one) for one in pruned if one.candidate.parent)]
+        others += [undistilled(one) for one in taught if one.candidate.distillation.by_others]
+    others += [dense(one) for one in pruned]
     return {**trained, **retrain_all(others, material, validation, run, epochs, seeds, parallel, int8)}
 
 

@@ -63,10 +63,18 @@ def test_a_study_runs_from_end_to_end(name: str, tmp_path: Path, demo_folder: Pa
     with (tmp_path / "run" / "front.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     roles = [row["role"] for row in rows]
-    expected = {"sjtu_2024": ["reference", "undistilled", "undistilled", "dense"], "esc50/pretrained": ["dense"]}
+    twins = ["undistilled", "undistilled", "dense"]
+    expected = {"sjtu_2024": ["reference", *twins], "esc50/pretrained": twins}
     assert roles == ["finalist", *expected.get(name, [])]
     if "dense" in roles:
         finalist, twin = rows[0], rows[-1]
         assert finalist["params"] == twin["params"] and "pruned" in finalist["description"]
         assert ("begun as mn04" in finalist["description"]) == (name == "esc50/pretrained")
         assert "begun" not in twin["description"]
+    if name == "esc50/pretrained":  # of the twins without teachers one still begins as the tagger, one is from scratch
+        alone = sorted((row for row in rows if row["role"] == "undistilled"), key=lambda row: "dense" in row["name"])
+        assert [("begun" in row["description"], "dense" in row["name"]) for row in alone] == [
+            (True, False),
+            (False, True),
+        ]
+        assert alone[1]["params"] == rows[0]["params"] and alone[1]["teachers"] == ""
