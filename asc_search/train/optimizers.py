@@ -33,6 +33,6 @@ def make_optimizer(
     options: dict[str, object] = {"lr": lr, "weight_decay": weight_decay}
     if name == "sgd":
         options |= {"momentum": momentum, "nesterov": momentum > 0}
-    if name in _FUSED and next(network.parameters()).is_cuda:
-        options["fused"] = True  # one kernel a step: launches are what a step of a tiny network costs
+    if name in _FUSED:
+        options["fused"] = True  # one kernel a step: calls are what a step of a tiny network costs, on a CPU too
     return OPTIMIZERS[name](network.parameters(), **options)
