@@ -1,4 +1,4 @@
-"""TaggerFrontEnd: the Kaldi-style log-mel the pretrained AudioSet tagger was trained on."""
+"""TaggerFrontEnd: the Kaldi-style log-mel the pretrained AudioSet taggers, PaSST among them, were trained on."""
 
 from __future__ import annotations
 

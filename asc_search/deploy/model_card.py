@@ -9,7 +9,7 @@ from asc_search.data.tau_facts import TAU_SETS
 from asc_search.nets.cost import BYTES_PER_WEIGHT
 from asc_search.oracle.budget import macs_per_second, price_candidate
 from asc_search.space.candidate import Candidate, Training
-from asc_search.space.space import LogitsTeacher, ModelTeacher, Space, TaggerTeacher
+from asc_search.space.space import LogitsTeacher, ModelTeacher, PretrainedTeacher, Space
 from asc_search.study.retrain import Finalist, Trained
 from asc_search.train.metrics import Metrics
 
@@ -183,7 +183,7 @@ def _licence(space: Space, synthetic: bool, candidate: Candidate) -> str:
         )
     else:
         data = "The licence of the recordings applies to what is made of them; name it here before passing this on."
-    others = (TaggerTeacher, ModelTeacher, LogitsTeacher)
+    others = (PretrainedTeacher, ModelTeacher, LogitsTeacher)
     tagged = [name for name in candidate.distillation.teachers if isinstance(space.pool.get(name), others)]
     taught = (
         f" Taught by pretrained weights ({', '.join(map(_plain, tagged))}), whose licence applies, too."

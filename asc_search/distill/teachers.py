@@ -21,12 +21,15 @@ from asc_search.distill.tuned import tune
 from asc_search.distill.weights import check_weights, content, file_of
 from asc_search.errors import WeightsError
 from asc_search.files import read_json, write_atomically, write_json
-from asc_search.nets.tagger import load_tagger
+from asc_search.nets.passt import Passt, load_passt
+from asc_search.nets.tagger import Tagger, load_tagger
 from asc_search.space.candidate import Training
 from asc_search.space.space import (
     LogitsTeacher,
     ModelTeacher,
     NetworkTeacher,
+    PasstTeacher,
+    PretrainedTeacher,
     SpecialistTeacher,
     TaggerTeacher,
     Teacher,
@@ -77,6 +80,7 @@ def teach(
     (``networks.speak``). A specialist comes from its ``generalist``.
 
     Raises:
+        MissingExtraError: the teacher needs a package that is not installed.
         WeightsError: a weights file is missing or not what it should be.
         DataError: a table of logits has mistakes, or lacks clips.
     """
@@ -127,9 +131,9 @@ def _lesson(
             where, seconds = heard.material, heard.frontend.seconds
             tuned, state = tune(where, checkpoint, teacher, seconds, heard.recipe, seed, after_epoch)
             return speak(Model(tuned, where.training.classes, state.network, state.standardise), heard)
-        case TaggerTeacher():
+        case PretrainedTeacher():
             material = heard.material
-            return _tagger(
+            return _frozen(
                 material.folder,
                 teacher,
                 material.training,
@@ -179,25 +183,27 @@ def _table(heard: Hearing, teacher: LogitsTeacher) -> tuple[Lesson, Metrics | No
     return Lesson(of_windows, np.zeros((len(of_windows), 0), np.float32), held_out), metrics
 
 
-def _tagger(
+def _frozen(
     folder: Path,
-    teacher: TaggerTeacher,
+    teacher: PretrainedTeacher,
     training: Clips,
     validation: Clips,
     seconds: float,
     mixtures: Mixtures | None,
 ) -> tuple[Lesson, Metrics]:
-    """The AudioSet tagger with a linear head fitted on its frozen embeddings of the same windows."""
-    tagger, front = load_tagger(teacher.weights), TaggerFrontEnd().to(device())
-    tagger.network.to(device())
-    key = {"transform": "tagger", "weights": content(teacher.weights)}
+    """The pretrained network with a linear head fitted on its frozen embeddings of the same windows."""
+    kind, load = ("passt", load_passt) if isinstance(teacher, PasstTeacher) else ("tagger", load_tagger)
+    pretrained: Passt | Tagger = load(teacher.weights)
+    pretrained.network.to(device())
+    front = TaggerFrontEnd().to(device())
+    key = {"transform": kind, "weights": content(teacher.weights)}
     seen, held_out = (
         transformed_windows(
             folder / "features",
             clips,
             RATE_HZ,
             seconds,
-            lambda samples: tagger.embed(front(samples.to(device()))),
+            lambda samples: pretrained.embed(front(samples.to(device()))),
             key,
             f"{teacher.name}: embeddings",
             mixtures=added,

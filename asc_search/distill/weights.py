@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from asc_search.data.download import Downloader, download
 from asc_search.errors import WeightsError
+from asc_search.nets.passt import check_passt
 from asc_search.progress import console
 from asc_search.space.pools import is_url
-from asc_search.space.space import LogitsTeacher, ModelTeacher, RunTeacher, TaggerTeacher, Teacher
+from asc_search.space.space import LogitsTeacher, ModelTeacher, PasstTeacher, PretrainedTeacher, RunTeacher, Teacher
 
 MOST_BYTES = 4 * 1024**3  # of a weights file
 
@@ -21,8 +22,10 @@ def check_local_weights(pool: Mapping[str, Teacher]) -> None:
     """:func:`check_weights` of all but those named by a URL, which are fetched later.
 
     Raises:
+        MissingExtraError: a teacher needs a package that is not installed.
         WeightsError: lists the files that are not there, or are not what their SHA-256 says.
     """
+    _check_packages(pool)
     check_weights({name: one for name, one in pool.items() if not is_url(getattr(one, "written", ""))})
 
 
@@ -37,7 +40,7 @@ def fetch_weights(pool: Mapping[str, Teacher], folder: Path) -> dict[str, Teache
     """
     found = dict(pool)
     for name, teacher in pool.items():
-        if isinstance(teacher, (TaggerTeacher, ModelTeacher)) and is_url(teacher.written):
+        if isinstance(teacher, (PretrainedTeacher, ModelTeacher)) and is_url(teacher.written):
             suffix = PurePosixPath(urlsplit(teacher.written).path).suffix
             path = folder / f"{teacher.sha256[:16]}{suffix}"
             if not path.is_file():
@@ -49,11 +52,13 @@ def fetch_weights(pool: Mapping[str, Teacher], folder: Path) -> dict[str, Teache
 
 
 def check_weights(pool: Mapping[str, Teacher]) -> None:
-    """Look for the files of all teachers that come from one.
+    """Look for the files of all teachers that come from one, and for the packages they need.
 
     Raises:
+        MissingExtraError: a teacher needs a package that is not installed.
         WeightsError: lists the files that are not there, or are not what their SHA-256 says.
     """
+    _check_packages(pool)
     missing, other = [], []
     for name, teacher in pool.items():
         path = file_of(teacher)
@@ -69,9 +74,14 @@ def check_weights(pool: Mapping[str, Teacher]) -> None:
         raise WeightsError("another file than declared for teacher " + "; ".join(other))
 
 
+def _check_packages(pool: Mapping[str, Teacher]) -> None:
+    if any(isinstance(teacher, PasstTeacher) for teacher in pool.values()):
+        check_passt()
+
+
 def file_of(teacher: Teacher) -> Path | None:
     """The file a teacher comes from, if it comes from one."""
-    if isinstance(teacher, (TaggerTeacher, ModelTeacher)):
+    if isinstance(teacher, (PretrainedTeacher, ModelTeacher)):
         return teacher.weights
     return teacher.file if isinstance(teacher, LogitsTeacher) else None
 

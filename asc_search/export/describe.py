@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from asc_search.export.profile import Profile
 from asc_search.export.submission import ExternalDataset
 from asc_search.space.candidate import Candidate
-from asc_search.space.space import Export
+from asc_search.space.space import Export, PretrainedTeacher, Teacher
 
 AUDIOSET = ExternalDataset("AudioSet (weights of a pretrained tagger)", "https://research.google.com/audioset/")
+
+
+def on_audioset(taught: Mapping[str, Teacher]) -> bool:
+    """Whether a teacher was pretrained on AudioSet."""
+    return any(isinstance(teacher, PretrainedTeacher) for teacher in taught.values())
 
 
 def describe(candidate: Candidate, pretrained: bool, profile: Profile) -> Mapping[str, str | int | None]:

@@ -11,7 +11,7 @@ from asc_search.errors import ExportError, Problem
 from asc_search.export.authors import authors_of
 from asc_search.export.check import check
 from asc_search.export.complexity import measured_complexity
-from asc_search.export.describe import datasets_of, described
+from asc_search.export.describe import datasets_of, described, on_audioset
 from asc_search.export.evaluation import evaluation_clips, evaluation_problems
 from asc_search.export.int8 import in_int8
 from asc_search.export.package import write
@@ -23,7 +23,7 @@ from asc_search.export.submission import SplitOutput, Submission, parse_label
 from asc_search.export.zip_check import check_zip
 from asc_search.files import read_json, write_json
 from asc_search.progress import Stage, console
-from asc_search.space.space import Export, LogitsTeacher, ModelTeacher, Space, TaggerTeacher, Teacher
+from asc_search.space.space import Export, LogitsTeacher, ModelTeacher, Space, Teacher
 from asc_search.study.finished import chosen_finalist, reopened
 from asc_search.study.objective import measure
 from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test
@@ -129,7 +129,7 @@ def _planned(
 ) -> Submission:
     """The submission before anything is predicted."""
     said = space.export
-    taggers = [name for name, one in taught.items() if isinstance(one, TaggerTeacher)]
+    pretrained = on_audioset(taught)
     return Submission(
         label=label,
         name=_said(space, "name", "asc-search student"),
@@ -138,9 +138,9 @@ def _planned(
         classes=classes,
         outputs=(),
         complexity=measured_complexity(trained.folder / MODEL, profile),
-        description=described(finalist.candidate, bool(taggers), profile, said),
+        description=described(finalist.candidate, pretrained, profile, said),
         energy={key: value for key, value in (said.energy if said else {}).items() if key in profile.energy_keys},
-        external_datasets=datasets_of(bool(taggers), said),
+        external_datasets=datasets_of(pretrained, said),
         source_code=_said(space, "source_code", "") or None,
         technical_report=wishes.report,
         practice=practice,

@@ -16,9 +16,7 @@ from asc_search.errors import WeightsError
 from asc_search.nets.network import Network, build
 from asc_search.nets.spec import LayerSpec, NetSpec
 from asc_search.nets.systems.mn import mn
-from asc_search.nets.weights import read_state
-
-MAX_LISTED = 5
+from asc_search.nets.weights import listed, mismatches, read_state
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -62,20 +60,8 @@ def load_tagger(path: Path, sha256: str | None = None) -> Tagger:
     expected = {key: _published_shape(key, ours[name]) for key, name in names.items()}
     # BatchNorm's batch counter plays no part in inference; some exports leave it out.
     counters = {key: torch.tensor(0) for key in names if key.endswith("num_batches_tracked")}
-    problems += [f"{key} is missing" for key in expected.keys() - shapes.keys() - counters.keys()]
-    problems += [f"{key} is unknown" for key in shapes.keys() - expected.keys()]
-    problems += [
-        f"{key} is {shapes[key]}, expected {expected[key]}"
-        for key in expected.keys() & shapes.keys()
-        if shapes[key] != expected[key]
-    ]
-    problems += [
-        f"{key} holds {value.dtype}, expected floating point"
-        for key, value in state.items()
-        if key not in counters and not value.is_floating_point()
-    ]
-    if problems:
-        raise _wrong(path, sorted(problems))
+    if problems := mismatches(state, expected, counters):
+        raise _wrong(path, problems)
     network = network.to_empty(device="cpu")
     network.load_state_dict(
         {names[key]: value.reshape(ours[names[key]].shape) for key, value in (counters | state).items()}
@@ -84,10 +70,9 @@ def load_tagger(path: Path, sha256: str | None = None) -> Tagger:
 
 
 def _wrong(path: Path, problems: list[str]) -> WeightsError:
-    more = f"; and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
     return WeightsError(
         f"{path}: not a MobileNetV3-Large tagger as EfficientAT names and shapes it: "
-        f"{'; '.join(problems[:MAX_LISTED])}{more}. Use one of its mnXX_as files without attention head"
+        f"{listed(problems)}. Use one of its mnXX_as files without attention head"
     )
 
 

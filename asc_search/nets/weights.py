@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from asc_search.errors import WeightsError
+
+MAX_LISTED = 5
 
 
 def read_state(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
@@ -44,6 +46,32 @@ def read_state(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]
     if not plain:
         raise WeightsError(f"{path}: not a plain state_dict (names to tensors); {advice}")
     return dict(state)
+
+
+def mismatches(
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]], optional: Collection[str] = ()
+) -> list[str]:
+    """What of ``state`` is not as ``expected`` (shapes by name), in words; ``optional`` ones may be missing, or integers."""
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    problems = [f"{key} is missing" for key in expected.keys() - shapes.keys() - set(optional)]
+    problems += [f"{key} is unknown" for key in shapes.keys() - expected.keys()]
+    problems += [
+        f"{key} is {shapes[key]}, expected {expected[key]}"
+        for key in expected.keys() & shapes.keys()
+        if shapes[key] != expected[key]
+    ]
+    problems += [
+        f"{key} holds {value.dtype}, expected floating point"
+        for key, value in state.items()
+        if key not in optional and not value.is_floating_point()
+    ]
+    return sorted(problems)
+
+
+def listed(problems: Sequence[str]) -> str:
+    """The first ``problems`` in one line, and how many more there are."""
+    more = f"; and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
+    return "; ".join(problems[:MAX_LISTED]) + more
 
 
 def _read(path: Path, sha256: str | None) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asc_search.nets.blocks import Option, families
+from asc_search.nets.passt import LONGEST_S, SHORTEST_S
 from asc_search.nets.systems import SYSTEMS
 from asc_search.space.grammar import complaint, constants, entries
 from asc_search.space.schema import BASE, FRONTEND, MULTIPLIER, TRAINING, number, stride
@@ -16,6 +17,7 @@ from asc_search.space.space import (
     LogitsTeacher,
     ModelTeacher,
     NetworkTeacher,
+    PasstTeacher,
     Peer,
     RunTeacher,
     SpecialistTeacher,
@@ -26,7 +28,13 @@ from asc_search.space.tree import Mistakes, Node, join, near, shown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PATHS = {"tagger": "weights", "model": "weights", "logits": "file", "run": "folder"}  # required, by kind
+_PATHS = {
+    "tagger": "weights",
+    "passt": "weights",
+    "model": "weights",
+    "logits": "file",
+    "run": "folder",
+}  # required, by kind
 _URL = ("https://", "http://")
 
 
@@ -49,6 +57,7 @@ def teacher_options() -> dict[str, dict[str, Option]]:
     """The keys of a pool member by kind, besides ``kind`` and ``frontend``."""
     sha256 = Option("str", "", "SHA-256 of the file (hex); needed for a URL")
     weights = Option("str", "", "weights file, relative to the space's folder, or its URL")
+    decay = number(1e-3, 0, 100, "L2 penalty of the linear head on its embeddings")
     return {
         "network": {
             **peer_options(),
@@ -58,10 +67,11 @@ def teacher_options() -> dict[str, dict[str, Option]]:
         "tagger": {
             "weights": weights,
             "sha256": sha256,
-            "decay": number(1e-3, 0, 100, "L2 penalty of the linear head on its embeddings"),
+            "decay": decay,
             "epochs": number(0, 0, 10**6, "epochs of fine-tuning all its layers, 0 to leave them as they are"),
             "lr": number(1e-3, 1e-7, 1, "peak learning rate of the fine-tuning"),
         },
+        "passt": {"weights": weights, "sha256": sha256, "decay": decay},
         "model": {"weights": weights, "sha256": sha256},
         "run": {
             "folder": Option("str", "", "run folder, relative to the space's folder"),
@@ -168,6 +178,8 @@ def _teacher(
     if kind.value == "specialist":
         given = entries(node, path, ["kind", *options], mistakes, ("of",))
         return str(constants(given, path, options, mistakes)["of"])
+    if kind.value == "passt":
+        node = _passt(node, path, student_s, mistakes)
     if kind.value in _PATHS:
         return _from_file(kind.value, name, node, path, folder, options, mistakes)
     given = entries(node, path, ["kind", *options, "frontend"], mistakes, _required(node))
@@ -212,9 +224,22 @@ def _from_file(
     where = folder / Path(written).expanduser()
     if kind == "tagger":
         return TaggerTeacher(name, where, written, values["decay"], sha256, values["epochs"], values["lr"])
+    if kind == "passt":
+        return PasstTeacher(name, where, written, values["decay"], sha256)
     if kind == "run":
         return RunTeacher(name, where, written, values["trial"])
     return (ModelTeacher if kind == "model" else LogitsTeacher)(name, where, written, sha256)
+
+
+def _passt(node: Node, path: str, student_s: float, mistakes: Mistakes) -> Node:
+    """``node`` without the keys of a fine-tuning, which PaSST has not; says which windows it cannot hear."""
+    for key in {"epochs", "lr"} & node.value.keys():
+        what = "PaSST is not fine-tuned here, only a linear head on its embeddings is fitted; leave this out"
+        mistakes.add(node.value[key].line, join(path, key), what)
+    if not SHORTEST_S <= student_s <= LONGEST_S:
+        what = f"PaSST hears windows of {SHORTEST_S:g} to {LONGEST_S:g} s, not the students' of {student_s:g} s"
+        mistakes.add(node.value["kind"].line, join(path, "kind"), what)
+    return Node({key: value for key, value in node.value.items() if key not in ("epochs", "lr")}, node.line)
 
 
 def _specialist(

@@ -133,12 +133,11 @@ class NetworkTeacher(Peer):
 
 
 @dataclass(frozen=True)
-class TaggerTeacher:
-    """A pretrained audio tagger with a linear head (L2 penalty ``decay``) fitted on its frozen embeddings.
+class PretrainedTeacher:
+    """A network pretrained on AudioSet with a linear head (L2 penalty ``decay``) fitted on its frozen embeddings.
 
     ``weights`` is the file, ``written`` what the space calls it: a path, or a URL, from which ``fetch_weights`` makes the
-    file. ``sha256`` is what it must hash to, empty for anything. With ``epochs``, its last layer alone is fitted first, then
-    all layers are trained for so long, up to the learning rate ``lr``; networks may then begin as it.
+    file. ``sha256`` is what it must hash to, empty for anything.
     """
 
     name: str
@@ -146,6 +145,21 @@ class TaggerTeacher:
     written: str
     decay: float
     sha256: str = ""
+
+
+@dataclass(frozen=True)
+class PasstTeacher(PretrainedTeacher):
+    """A pretrained PaSST, a transformer (``asc_search.nets.passt``), which stays as it is."""
+
+
+@dataclass(frozen=True)
+class TaggerTeacher(PretrainedTeacher):
+    """A pretrained audio tagger, a MobileNetV3 (``asc_search.nets.tagger``).
+
+    With ``epochs``, its last layer alone is fitted first, then all layers are trained for so long, up to the learning rate
+    ``lr``; networks may then begin as it.
+    """
+
     epochs: int = 0
     lr: float = 1e-3
 
@@ -207,7 +221,7 @@ class SpecialistTeacher:
     lr: float
 
 
-Teacher = NetworkTeacher | TaggerTeacher | ModelTeacher | RunTeacher | LogitsTeacher | SpecialistTeacher
+Teacher = NetworkTeacher | PretrainedTeacher | ModelTeacher | RunTeacher | LogitsTeacher | SpecialistTeacher
 
 
 @dataclass(frozen=True)

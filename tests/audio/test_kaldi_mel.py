@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from asc_search.audio.kaldi_mel import TaggerFrontEnd
+from asc_search.audio.torchaudio_shim import torchaudio
 
 
 def reference(wave: np.ndarray) -> np.ndarray:
@@ -44,3 +46,17 @@ def test_a_frame_every_ten_milliseconds_also_under_autocast() -> None:
     assert got.shape == (2, 1, 128, 500)
     assert torch.equal(got, module(batch))
     assert not module.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:.*autocast:FutureWarning", "ignore:stft with return_complex")
+@pytest.mark.parametrize("seconds", [1, 10])
+def test_agrees_with_the_front_end_that_passt_is_published_with(seconds: int) -> None:
+    pytest.importorskip("hear21passt", reason="needs hear21passt (pip install 'asc-search[teachers]')")
+    torchaudio()
+    preprocess = pytest.importorskip("hear21passt.models.preprocess")
+    # The settings of hear21passt.base.get_basic_model; where fmax is not given, they come to 15,000 Hz.
+    theirs = preprocess.AugmentMelSTFT(fmax=15_000, fmin_aug_range=10, fmax_aug_range=2000).eval()
+    time = torch.arange(32_000 * seconds) / 32_000
+    noise = 0.1 * torch.randn(len(time), generator=torch.Generator().manual_seed(1))
+    waves = torch.stack([noise, 0.5 * torch.sin(2 * torch.pi * 440 * time) + 1e-3 * noise, torch.zeros_like(time)])
+    torch.testing.assert_close(TaggerFrontEnd()(waves)[:, 0], theirs(waves), rtol=0, atol=1e-4)

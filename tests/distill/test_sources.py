@@ -17,14 +17,15 @@ from safetensors.torch import save_file
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.data.source import open_source
 from asc_search.distill.teachers import teach
-from asc_search.distill.weights import fetch_weights
-from asc_search.errors import DataError, SpaceError, WeightsError
+from asc_search.distill.weights import check_local_weights, fetch_weights
+from asc_search.errors import DataError, MissingExtraError, SpaceError, WeightsError
 from asc_search.files import write_json
+from asc_search.nets import passt
 from asc_search.nets.plan import mobile
 from asc_search.nets.weights import read_state
 from asc_search.space.candidate import Candidate, Training
 from asc_search.space.load import loads
-from asc_search.space.space import ModelTeacher, RunTeacher, TaggerTeacher
+from asc_search.space.space import ModelTeacher, PasstTeacher, PretrainedTeacher, RunTeacher, TaggerTeacher
 from asc_search.study.assistants import from_run
 from asc_search.study.retrain import MODEL, Finalist, retrain
 from asc_search.study.run_folder import RunFolder
@@ -52,11 +53,15 @@ def address(tmp_path: Path) -> Iterator[str]:
     httpd.server_close()
 
 
-def test_weights_are_fetched_once_and_only_if_they_are_what_was_declared(tmp_path: Path, address: str) -> None:
+@pytest.mark.parametrize("kind", [TaggerTeacher, PasstTeacher])
+def test_weights_are_fetched_once_and_only_if_they_are_what_was_declared(
+    tmp_path: Path, address: str, kind: type[PretrainedTeacher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passt, "PACKAGE", "torch")  # nothing here asks for more than that it is installed
     served = tmp_path / "served" / "w.safetensors"
     save_file({"a": torch.arange(3.0)}, served)
     sha256 = hashlib.sha256(served.read_bytes()).hexdigest()
-    teacher = TaggerTeacher("tagger", Path("nowhere"), f"{address}/w.safetensors", 1e-3, sha256)
+    teacher = kind("tagger", Path("nowhere"), f"{address}/w.safetensors", 1e-3, sha256)
     found = fetch_weights({"tagger": teacher}, tmp_path / "weights")["tagger"]
     assert torch.equal(read_state(found.weights, sha256)["a"], torch.arange(3.0))
     served.unlink()
@@ -64,7 +69,7 @@ def test_weights_are_fetched_once_and_only_if_they_are_what_was_declared(tmp_pat
     save_file({"a": torch.zeros(3)}, served)
     with pytest.raises(DataError, match="checksum"):
         fetch_weights({"tagger": teacher}, tmp_path / "elsewhere")
-    other = TaggerTeacher("tagger", served, "w.safetensors", 1e-3, sha256)
+    other = kind("tagger", served, "w.safetensors", 1e-3, sha256)
     with pytest.raises(WeightsError, match="not " + sha256):
         fetch_weights({"tagger": other}, tmp_path / "weights")
 
@@ -84,6 +89,14 @@ def pool_space(entry: str, folder: Path | None = None):  # type: ignore[no-untyp
         ("{kind: tagger, weights: 'https://x.org/w.pt'}", "one.weights: a URL needs the SHA-256"),
         ("{kind: tagger, weights: 'ftp://x.org/w.pt'}", "one.weights: no such address can be read"),
         ("{kind: tagger, weights: w.pt, sha256: abc}", "one.sha256: a SHA-256 is 64"),
+        ("{kind: passt}", "one.weights: is missing"),
+        ("{kind: passt, weights: 'https://x.org/w.pt'}", "one.weights: a URL needs the SHA-256"),
+        ("{kind: passt, weights: w.pt, sha256: abc}", "one.sha256: a SHA-256 is 64"),
+        ("{kind: passt, weights: w.pt, epochs: 3}", "one.epochs: PaSST is not fine-tuned here"),
+        (
+            "{kind: passt, weights: w.pt, arch: stfthop100}",
+            "one.arch: unknown key; known: kind, weights, sha256, decay",
+        ),
         ("{kind: logits}", "one.file: is missing"),
         ("{kind: run, trial: 3}", "one.folder: is missing"),
         (
@@ -100,8 +113,29 @@ def test_mistakes_in_a_pool_are_named_with_file_line_and_key(entry: str, said: s
     assert f"s.yaml:6: distillation.pool.{said}" in str(caught.value)
 
 
+def test_passt_cannot_hear_longer_windows_than_it_has_positions_for() -> None:
+    text = "frontend: {seconds: 12}\nnetwork: {stem: cp, base: 8, stages: [{family: cp, depth: 1}]}\ndistillation:\n"
+    text += "  teachers: []\n  pool:\n    one: {kind: passt, weights: w.pt}\n"
+    with pytest.raises(SpaceError, match=r"s\.yaml:6: distillation\.pool\.one\.kind: .* 0\.16 to 10 s, not .* of 12 s"):
+        loads(text, "s.yaml")
+    assert "one" in loads(text.replace("12", "10"), "s.yaml").pool
+
+
+def test_passt_without_its_package_is_named_before_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passt, "PACKAGE", "hear21passt_absent")
+    teacher = PasstTeacher("one", Path("nowhere"), "https://x.invalid/w.pt", 1e-3, "0" * 64)
+    with pytest.raises(MissingExtraError, match=r"asc-search\[teachers\]"):
+        check_local_weights({"one": teacher})
+
+
 def test_where_files_lie_does_not_change_what_a_space_means(tmp_path: Path) -> None:
-    for entry in ("{kind: logits, file: l.csv}", "{kind: run, folder: r}", "{kind: model, weights: m.safetensors}"):
+    passt = "{kind: passt, weights: p.pt}"
+    for entry in (
+        passt,
+        "{kind: logits, file: l.csv}",
+        "{kind: run, folder: r}",
+        "{kind: model, weights: m.safetensors}",
+    ):
         assert pool_space(entry, tmp_path / "a").digest() == pool_space(entry, tmp_path / "b").digest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -10,16 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support import SHARED
+import torch
+from passt_files import random_passt
+from support import SHARED, tone_clips
 from tau_trees import make_tree
 
 from asc_search.audio.frontend_spec import FrontEnd
+from asc_search.audio.kaldi_mel import TaggerFrontEnd
 from asc_search.data.source import open_source
+from asc_search.distill import teachers
 from asc_search.distill.teachers import teach
 from asc_search.errors import AscSearchError, WeightsError
+from asc_search.nets.passt import load_passt
 from asc_search.nets.plan import mobile
 from asc_search.space.candidate import Candidate, Distillation, Training
-from asc_search.space.space import NetworkTeacher, TaggerTeacher
+from asc_search.space.space import NetworkTeacher, PasstTeacher, TaggerTeacher
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.windows import open_cuts
@@ -120,6 +126,38 @@ def test_the_real_tagger_teaches_the_demo_scenes(tmp_path: Path, demo_folder: Pa
     taught, training = teach_it(tmp_path, demo_folder, TaggerTeacher("tagger", weights, weights.name, 1e-3), [])
     honest = (taught.lesson.logits.argmax(1) == training.label_array()).mean()
     assert honest > 0.3, "frozen AudioSet embeddings know scenes far better than chance (0.1)"
+
+
+def test_a_passt_teaches_by_a_head_on_its_frozen_embeddings(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("hear21passt") is None:
+        pytest.skip("needs hear21passt (pip install 'asc-search[teachers]')")
+    (tmp_path / "audio").mkdir()
+    clips = tone_clips(tmp_path / "audio", 8, 32_000)
+    weights = tmp_path / "passt.pt"
+    torch.save(random_passt(labels=527), weights)
+    teacher = PasstTeacher("passt", weights, weights.name, 1e-3)
+    students = FrontEnd(rate_hz=4_000, window=256, hop=200, n_fft=256, mels=16)
+    recipe = Training(batch=4, freq_mask=2)
+    parts = (tmp_path / "run", teacher, clips, clips, students, recipe, 0, lambda state: None)
+    taught = teach(*parts)
+    assert "patch_embed" not in "".join(capfd.readouterr())
+    waves = [soundfile.read(clips.root / file, dtype="float32")[0] for file in clips.files]
+    heard = load_passt(weights).embed(TaggerFrontEnd()(torch.from_numpy(np.stack(waves)))).detach().numpy()
+    np.testing.assert_allclose(taught.lesson.embedding, heard, rtol=2e-3, atol=2e-3)
+    linear = pytest.importorskip("sklearn.linear_model").LogisticRegression(C=1e3, max_iter=1000)
+    scaled = (heard - heard.mean(0)) / heard.std(0)
+    assert (linear.fit(scaled, clips.label_array()).predict(scaled) == clips.label_array()).all()
+    assert taught.validation.accuracy == 1.0, "the head parts the two kinds of tones it was fitted on, as another does"
+    assert taught.lesson.logits.shape == taught.lesson.held_out.shape == (8, 2)
+    monkeypatch.setattr(teachers, "load_passt", None)
+    again = teach(*parts)
+    np.testing.assert_array_equal(again.lesson.logits, taught.lesson.logits)
+    material = Material(tmp_path / "run", clips, {"passt": taught.lesson})
+    network = mobile("cp", students.shape, 2, 8, 1.5, 2.0, (2, 2))
+    student = Candidate(students, network, training=recipe, distillation=Distillation(("passt",)))
+    assert train_candidate(student, material, tmp_path / "checkpoint.safetensors", seed=0, epochs=1).epoch == 1
 
 
 def test_a_teacher_of_longer_windows_teaches_the_students_windows_in_them(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from asc_search.audio.frontend_spec import FrontEnd
-from asc_search.export.describe import describe
+from asc_search.export.describe import datasets_of, describe, on_audioset
 from asc_search.export.profile import PROFILES
 from asc_search.nets.plan import mobile
 from asc_search.space.candidate import Candidate, Distillation, Training
+from asc_search.space.space import NetworkTeacher, PasstTeacher, PretrainedTeacher, TaggerTeacher
 
 NONE = {"roll_s": 0.0, "freq_mask": 0, "mixstyle_p": 0.0}
 
@@ -41,3 +44,12 @@ def test_mixtures_of_waveforms_are_named_with_and_without_teachers() -> None:
         plan = Distillation(teachers, mixed=0.5)
         candidate = Candidate(frontend, network, training=quiet, distillation=plan)
         assert describe(candidate, False, PROFILES["dcase2024"])["data_augmentation"] == "waveform mixing"
+
+
+@pytest.mark.parametrize("kind", [TaggerTeacher, PasstTeacher])
+def test_who_was_taught_by_weights_from_audioset_says_so(kind: type[PretrainedTeacher]) -> None:
+    own = NetworkTeacher("own", "cp", 8, 1.5, 2.0, (2, 2), 2, 5e-3)
+    assert not on_audioset({"own": own}) and datasets_of(on_audioset({"own": own}), None) == ()
+    taught = {"own": own, "large": kind("large", Path("w.pt"), "w.pt", 1e-3)}
+    (dataset,) = datasets_of(on_audioset(taught), None)
+    assert dataset.name.startswith("AudioSet") and dataset.url == "https://research.google.com/audioset/"

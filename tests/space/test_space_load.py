@@ -19,7 +19,7 @@ from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Sub
 from asc_search.space.draw import FixedSuggest, draw, parameters
 from asc_search.space.export_section import read_export
 from asc_search.space.load import load, loads
-from asc_search.space.space import NetworkTeacher, Space, TaggerTeacher
+from asc_search.space.space import NetworkTeacher, PasstTeacher, Space, TaggerTeacher
 from asc_search.train import fit, optimizers, schedules
 
 NETWORK = """network:
@@ -156,11 +156,12 @@ def test_teachers_keep_the_order_of_the_pool_and_resolve_their_files(tmp_path: P
     wide: {kind: network, family: sscp, stem_stride: "2x1", lr: 1e-2, frontend: {mels: 64}}
     tagger: {kind: tagger, weights: weights/mn04.safetensors}
     home: {kind: tagger, weights: ~/mn.safetensors, decay: 0.5}
+    large: {kind: passt, weights: weights/passt.pt, decay: 0.25}
 """
     )
     space = load(path)
     assert domains(space)["distillation.teachers"] == Subset(("wide", "tagger"), 0)
-    wide, tagger, home = space.pool.values()
+    wide, tagger, home, large = space.pool.values()
     assert isinstance(wide, NetworkTeacher)
     assert (wide.name, wide.family, wide.stem_stride, wide.lr) == ("wide", "sscp", (2, 1), 0.01)
     assert wide.frontend_on(FrontEnd(hop=1000)) == FrontEnd(hop=1000, mels=64)
@@ -168,6 +169,7 @@ def test_teachers_keep_the_order_of_the_pool_and_resolve_their_files(tmp_path: P
     assert isinstance(tagger, TaggerTeacher)
     assert tagger.weights == tmp_path / "weights" / "mn04.safetensors"
     assert home.weights == Path.home() / "mn.safetensors"
+    assert large == PasstTeacher("large", tmp_path / "weights" / "passt.pt", "weights/passt.pt", 0.25)
     off = {"distillation.teachers[wide]": 0, "distillation.teachers[tagger]": 1}
     assert draw(space, FixedSuggest(off), 10).distillation.temperature == 2.0
     on = {**off, "distillation.teachers[wide]": 1, "distillation.temperature": 3.5}
