@@ -9,7 +9,8 @@ from asc_search.data.tau_facts import TAU_SETS
 from asc_search.nets.cost import BYTES_PER_WEIGHT
 from asc_search.oracle.budget import macs_per_second, price_candidate
 from asc_search.space.candidate import Candidate, Training
-from asc_search.space.space import LogitsTeacher, ModelTeacher, PretrainedTeacher, Space
+from asc_search.space.space import Space
+from asc_search.space.teachers import LogitsTeacher, ModelTeacher, PretrainedTeacher
 from asc_search.study.retrain import Finalist, Trained
 from asc_search.train.metrics import Metrics
 

@@ -15,7 +15,7 @@ from asc_search.data.tau import join_segments
 from asc_search.distill.alignment import around
 from asc_search.errors import WeightsError
 from asc_search.space.candidate import Candidate, Training
-from asc_search.space.space import ModelTeacher, NetworkTeacher
+from asc_search.space.teachers import ModelTeacher, NetworkTeacher
 from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device

@@ -24,7 +24,7 @@ from asc_search.files import read_json, write_atomically, write_json
 from asc_search.nets.passt import Passt, load_passt
 from asc_search.nets.tagger import Tagger, load_tagger
 from asc_search.space.candidate import Training
-from asc_search.space.space import (
+from asc_search.space.teachers import (
     LogitsTeacher,
     ModelTeacher,
     NetworkTeacher,

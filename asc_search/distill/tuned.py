@@ -13,7 +13,7 @@ from asc_search.distill.head import fit_head
 from asc_search.nets.network import Network
 from asc_search.nets.tagger import load_tagger
 from asc_search.space.candidate import Candidate, Distillation, Training
-from asc_search.space.space import TaggerTeacher
+from asc_search.space.teachers import TaggerTeacher
 from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.features import frontend_windows
 from asc_search.train.fit import TrainState, device

@@ -13,7 +13,7 @@ from asc_search.errors import WeightsError
 from asc_search.nets.passt import check_passt
 from asc_search.progress import console
 from asc_search.space.pools import is_url
-from asc_search.space.space import LogitsTeacher, ModelTeacher, PasstTeacher, PretrainedTeacher, RunTeacher, Teacher
+from asc_search.space.teachers import LogitsTeacher, ModelTeacher, PasstTeacher, PretrainedTeacher, RunTeacher, Teacher
 
 MOST_BYTES = 4 * 1024**3  # of a weights file
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from asc_search.export.profile import Profile
 from asc_search.export.submission import ExternalDataset
 from asc_search.space.candidate import Candidate
-from asc_search.space.space import Export, PretrainedTeacher, Teacher
+from asc_search.space.space import Export
+from asc_search.space.teachers import PretrainedTeacher, Teacher
 
 AUDIOSET = ExternalDataset("AudioSet (weights of a pretrained tagger)", "https://research.google.com/audioset/")
 

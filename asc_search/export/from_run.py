@@ -23,7 +23,8 @@ from asc_search.export.submission import SplitOutput, Submission, parse_label
 from asc_search.export.zip_check import check_zip
 from asc_search.files import read_json, write_json
 from asc_search.progress import Stage, console
-from asc_search.space.space import Export, LogitsTeacher, ModelTeacher, Space, Teacher
+from asc_search.space.space import Export, Space
+from asc_search.space.teachers import LogitsTeacher, ModelTeacher, Teacher
 from asc_search.study.finished import chosen_finalist, reopened
 from asc_search.study.objective import measure
 from asc_search.study.retrain import MODEL, Finalist, Trained, measure_on_test

@@ -11,7 +11,8 @@ from asc_search.space.export_section import export
 from asc_search.space.grammar import entries
 from asc_search.space.layers import PARENT
 from asc_search.space.searched import searched
-from asc_search.space.space import Space, TaggerTeacher
+from asc_search.space.space import Space
+from asc_search.space.teachers import TaggerTeacher
 from asc_search.space.tree import Mistakes, Node, near, parse
 
 SECTIONS = (

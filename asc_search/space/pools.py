@@ -12,7 +12,7 @@ from asc_search.nets.passt import LONGEST_S, SHORTEST_S
 from asc_search.nets.systems import SYSTEMS
 from asc_search.space.grammar import complaint, constants, entries
 from asc_search.space.schema import BASE, FRONTEND, MULTIPLIER, TRAINING, number, stride
-from asc_search.space.space import (
+from asc_search.space.teachers import (
     HeadPeer,
     LogitsTeacher,
     ModelTeacher,

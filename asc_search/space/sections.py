@@ -22,13 +22,7 @@ from asc_search.space.schema import (
     TEXT,
     Field,
 )
-from asc_search.space.space import (
-    Budget,
-    Data,
-    Retrain,
-    Search,
-    Space,
-)
+from asc_search.space.space import Budget, Data, Retrain, Search, Space
 from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
 from asc_search.space.weight_type import Int8
 

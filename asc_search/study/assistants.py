@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asc_search.data.clips import Clips
 from asc_search.errors import WeightsError
-from asc_search.space.space import ModelTeacher, RunTeacher
+from asc_search.space.teachers import ModelTeacher, RunTeacher
 from asc_search.study.finished import chosen_finalist, reopened
 from asc_search.study.retrain import MODEL
 from asc_search.study.run_folder import existing_run

@@ -9,7 +9,8 @@ from asc_search.data.source import OpenedSource, open_source
 from asc_search.errors import DataError
 from asc_search.progress import console
 from asc_search.space.sections import check_groups
-from asc_search.space.space import NetworkTeacher, Space
+from asc_search.space.space import Space
+from asc_search.space.teachers import NetworkTeacher
 from asc_search.study.run_folder import RunFolder
 
 

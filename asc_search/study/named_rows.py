@@ -19,7 +19,7 @@ from asc_search.processes import side_by_side
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.rows import Row, Study
-from asc_search.space.space import ModelTeacher
+from asc_search.space.teachers import ModelTeacher
 from asc_search.study.dataset import open_data
 from asc_search.study.retrain import MODEL, Finalist, measure_on_test, prepare, retrain, trained_in
 from asc_search.study.row_results import TEST, Bench, MeasuredRow, measured

@@ -10,7 +10,8 @@ from asc_search.data.clips import Clips
 from asc_search.distill.teachers import Taught, teach
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate, Training
-from asc_search.space.space import HeadPeer, RunTeacher, Space, SpecialistTeacher
+from asc_search.space.space import Space
+from asc_search.space.teachers import HeadPeer, RunTeacher, SpecialistTeacher
 from asc_search.study.assistants import from_run
 from asc_search.study.retrain import Finalist, Trained, retrain
 from asc_search.study.run_folder import RunFolder

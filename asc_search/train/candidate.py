@@ -15,7 +15,7 @@ from asc_search.data.clips import Clips
 from asc_search.errors import AscSearchError, WeightsError
 from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate
-from asc_search.space.space import HeadPeer, Peer
+from asc_search.space.teachers import HeadPeer, Peer
 from asc_search.train import checkpoint as checkpoints
 from asc_search.train.batches import batch_count, epoch_batches
 from asc_search.train.fit import Head, Loss, Recipe, TrainState, device, fit, restore, start

@@ -15,7 +15,7 @@ from asc_search.distill.logits_file import read_logits
 from asc_search.distill.teachers import teach
 from asc_search.errors import DataError
 from asc_search.space.candidate import Training
-from asc_search.space.space import LogitsTeacher
+from asc_search.space.teachers import LogitsTeacher
 from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.windows import open_cuts
 

@@ -25,7 +25,7 @@ from asc_search.nets.plan import mobile
 from asc_search.nets.weights import read_state
 from asc_search.space.candidate import Candidate, Training
 from asc_search.space.load import loads
-from asc_search.space.space import ModelTeacher, PasstTeacher, PretrainedTeacher, RunTeacher, TaggerTeacher
+from asc_search.space.teachers import ModelTeacher, PasstTeacher, PretrainedTeacher, RunTeacher, TaggerTeacher
 from asc_search.study.assistants import from_run
 from asc_search.study.retrain import MODEL, Finalist, retrain
 from asc_search.study.run_folder import RunFolder

@@ -16,7 +16,7 @@ from asc_search.distill.networks import most_confused
 from asc_search.distill.teachers import teach
 from asc_search.errors import WeightsError
 from asc_search.space.candidate import Candidate, Training
-from asc_search.space.space import NetworkTeacher, SpecialistTeacher
+from asc_search.space.teachers import NetworkTeacher, SpecialistTeacher
 from asc_search.train.batches import batch_count, epoch_batches
 from asc_search.train.candidate import Material, Origin, train_candidate
 from asc_search.train.inputs import open_inputs

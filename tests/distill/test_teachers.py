@@ -25,7 +25,7 @@ from asc_search.errors import AscSearchError, WeightsError
 from asc_search.nets.passt import load_passt
 from asc_search.nets.plan import mobile
 from asc_search.space.candidate import Candidate, Distillation, Training
-from asc_search.space.space import NetworkTeacher, PasstTeacher, TaggerTeacher
+from asc_search.space.teachers import NetworkTeacher, PasstTeacher, TaggerTeacher
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.windows import open_cuts

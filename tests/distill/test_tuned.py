@@ -24,7 +24,8 @@ from asc_search.space.candidate import Candidate, Distillation, Training
 from asc_search.space.columns import draw_columns
 from asc_search.space.load import loads
 from asc_search.space.pruning import Pruning
-from asc_search.space.space import Budget, TaggerTeacher
+from asc_search.space.space import Budget
+from asc_search.space.teachers import TaggerTeacher
 from asc_search.study.retrain import MODEL, Finalist, dense, retrain
 from asc_search.train import checkpoint as checkpoints
 from asc_search.train.candidate import Material, train_candidate

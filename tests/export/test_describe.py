@@ -11,7 +11,7 @@ from asc_search.export.describe import datasets_of, describe, on_audioset
 from asc_search.export.profile import PROFILES
 from asc_search.nets.plan import mobile
 from asc_search.space.candidate import Candidate, Distillation, Training
-from asc_search.space.space import NetworkTeacher, PasstTeacher, PretrainedTeacher, TaggerTeacher
+from asc_search.space.teachers import NetworkTeacher, PasstTeacher, PretrainedTeacher, TaggerTeacher
 
 NONE = {"roll_s": 0.0, "freq_mask": 0, "mixstyle_p": 0.0}
 

@@ -19,7 +19,8 @@ from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Sub
 from asc_search.space.draw import FixedSuggest, draw, parameters
 from asc_search.space.export_section import read_export
 from asc_search.space.load import load, loads
-from asc_search.space.space import NetworkTeacher, PasstTeacher, Space, TaggerTeacher
+from asc_search.space.space import Space
+from asc_search.space.teachers import NetworkTeacher, PasstTeacher, TaggerTeacher
 from asc_search.train import fit, optimizers, schedules
 
 NETWORK = """network:

@@ -20,7 +20,8 @@ from asc_search.nets.spec import NetSpec
 from asc_search.space.candidate import Candidate, Distillation, Pruning, Training
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.load import loads
-from asc_search.space.space import Peer, Space
+from asc_search.space.space import Space
+from asc_search.space.teachers import Peer
 from asc_search.study.objective import pruning_hook, train_trial
 from asc_search.study.retrain import MODEL, Finalist, retrain, undistilled
 from asc_search.train.candidate import Material, train_candidate

@@ -14,7 +14,7 @@ from asc_search.errors import SpaceError
 from asc_search.nets.plan import mobile
 from asc_search.space.candidate import Candidate, Distillation, Training
 from asc_search.space.load import loads
-from asc_search.space.space import HeadPeer, Peer
+from asc_search.space.teachers import HeadPeer, Peer
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.fit import TrainState
 from asc_search.train.losses import Batch, mutual_learning

@@ -25,7 +25,7 @@ from asc_search.nets.network import build
 from asc_search.nets.plan import mobile
 from asc_search.oracle.budget import price_candidate
 from asc_search.space.candidate import Candidate, Pruning, Training
-from asc_search.space.space import NetworkTeacher
+from asc_search.space.teachers import NetworkTeacher
 from asc_search.study.objective import measure, pruning_hook
 from asc_search.train import checkpoint
 from asc_search.train.candidate import Material, train_candidate
