@@ -26,6 +26,7 @@ from asc_search.study.storage import SharedStorage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+warnings.filterwarnings("ignore", message="Heartbeat of storage")  # it is given by our own loop, not by Study.optimize
 
 CLASSES = 10  # of a study that does not say how many
 GRACE_S = 600
