@@ -25,7 +25,6 @@ from asc_search.space.space import Space
 from asc_search.study.improvement import best_within, budgets, expected_improvement
 from asc_search.study.pool import (
     ERA,
-    TRIES,
     Points,
     Pool,
     Pricer,
@@ -215,10 +214,10 @@ def _untried(space: Space, points: Points, history: History, rng: np.random.Gene
     if known:
         columns = draw_columns(space, np.random.default_rng(0), len(known), known_columns(space, known))
         features = encoded(space, columns)
-    for _ in range(TRIES):
-        row = int(rng.integers(len(points.costs)))
-        if not _known(points.features[row : row + 1], features)[0]:
-            break
+    row = int(rng.integers(len(points.costs)))
+    if _known(points.features[row : row + 1], features)[0]:
+        fresh = np.flatnonzero(~_known(points.features, features))
+        row = int(rng.choice(fresh)) if len(fresh) else row
     return row
 
 
