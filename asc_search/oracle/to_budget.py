@@ -15,13 +15,12 @@ from asc_search.nets.network import grain, price, shrink
 from asc_search.nets.spec import NetSpec
 from asc_search.oracle.budget import macs_per_second
 from asc_search.space.candidate import Candidate
-from asc_search.space.pruning import MOST, rounded_down
+from asc_search.space.pruning import MOST, NOISE, rounded_down
 from asc_search.space.space import Budget
 
 STEPS = 1024  # ratios are multiples of 1 / STEPS, exact as floats
 LAST = int(MOST * STEPS)
 WIDE = 512  # channels, of which ``taper`` counts how wide a layer is
-_NOISE = 1e-9  # channels
 NEAR = 0.98  # of the tighter limit; what is nearer gets no more channels
 
 
@@ -30,7 +29,7 @@ def tapered(width: Any, step: Any, taper: Any) -> Any:
     of which layers narrower than ``WIDE`` keep the more the higher ``taper`` is; at 1 all have one width or less.
     """
     share = (STEPS - step) / STEPS * (WIDE / np.maximum(width, 1)) ** taper
-    return np.floor(np.minimum(1, share) * width + _NOISE).astype(np.int64)
+    return np.floor(np.minimum(1, share) * width + NOISE).astype(np.int64)
 
 
 def kept_at(width: int, step: int, round_to: int, taper: float = 0.0) -> int:

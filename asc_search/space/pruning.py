@@ -12,7 +12,7 @@ IMPORTANCES = ("group_norm", "magnitude", "bn_scale", "taylor")
 SCHEDULES = ("once", "linear", "agp", "through")
 TARGETS = ("ratio", "budget")
 MOST = 0.95  # of the channels that pruning may remove
-_NOISE = 1e-9  # channels: 96 * (1 - 1/3) is 64, not 63.99...
+NOISE = 1e-9  # channels: 96 * (1 - 1/3) is 64, not 63.99...
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Pruning:
         round_to = math.lcm(self.round_to, grain)
         if width in self.stated:
             last = self.stated[width]
-            left = last if share == 1 else int(width - (width - last) * share + _NOISE)
+            left = last if share == 1 else int(width - (width - last) * share + NOISE)
             return max(last, left - left % grain)
         if self.ratio == 0:
             return width
-        left = int(width * (1 - self.ratio)) if share == 1 else int(width * (1 - self.ratio * share) + _NOISE)
+        left = int(width * (1 - self.ratio)) if share == 1 else int(width * (1 - self.ratio * share) + NOISE)
         if round_to > 1:
             return rounded_down(left, width, round_to)
         if left < 1:

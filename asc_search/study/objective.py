@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from asc_search.compress.calibration import post_training
 from asc_search.compress.prune import prune_to
 from asc_search.compress.weights import as_stored
@@ -63,11 +65,15 @@ def pruning_hook(candidate: Candidate, horizon: int, material: Material | None =
     return prune
 
 
+def network_as_stored(model: Model) -> nn.Module:
+    """What gives logits of windows as the front end makes them, with the weights of ``model`` as its file holds them."""
+    return replace(model, network=as_stored(model.network, model.candidate.weight_type)).whole.to(device())
+
+
 def measure(model: Model, folder: Path, clips: Clips, seen_devices: Collection[str]) -> Metrics:
     """Metrics of ``model`` as stored (its weight type) on ``clips``; features are kept under ``folder``."""
     windows = frontend_windows(folder, clips, model.candidate.frontend)
-    stored = replace(model, network=as_stored(model.network, model.candidate.weight_type))
-    probabilities = predict_clips(stored.whole.to(device()), windows, device())
+    probabilities = predict_clips(network_as_stored(model), windows, device())
     return evaluate(probabilities, clips.label_array(), clips.classes, clips.devices, seen_devices)
 
 

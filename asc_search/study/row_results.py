@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from asc_search.compress.weights import as_stored
 from asc_search.data.clips import Clips
 from asc_search.files import read_json, write_json
 from asc_search.nets.systems import system
@@ -21,6 +20,7 @@ from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.rows import Row, Study
+from asc_search.study.objective import network_as_stored
 from asc_search.study.retrain import MODEL, trained_in
 from asc_search.study.run_folder import RunFolder
 from asc_search.study.subsets import needed_by, teach_all
@@ -149,5 +149,4 @@ def _together(bench: Bench, row: Row, seed: int) -> tuple[Metrics, Metrics] | No
 def _scores(model: Model, bench: Bench, clips: Clips) -> np.ndarray:
     """Clip probabilities (clips, classes) of a model as stored."""
     front = model.candidate.frontend
-    stored = replace(model, network=as_stored(model.network, model.candidate.weight_type))
-    return predict_clips(stored.whole.to(device()), frontend_windows(bench.run.root, clips, front), device())
+    return predict_clips(network_as_stored(model), frontend_windows(bench.run.root, clips, front), device())

@@ -139,9 +139,7 @@ def learn(space: Space, history: History) -> Learnt:
     """A model of the accuracy from ``history``, which is not empty."""
     trials = _chosen(history.trials)
     everyone = [*trials, *history.pending]
-    records = [one.params for one in everyone]
-    columns = draw_columns(space, np.random.default_rng(0), len(records), known_columns(space, records))
-    features, costs = encoded(space, columns), np.array([relative_costs(space, one.user_attrs) for one in everyone])
+    features, costs = _features(space, everyone), np.array([relative_costs(space, one.user_attrs) for one in everyone])
     rows, rungs, errors = [], [], []
     for row, trial in enumerate(trials):
         for rung, reached in enumerate(trial.user_attrs["rungs"]):
@@ -207,13 +205,15 @@ def propose(
     return recorded(space, columns, row)
 
 
+def _features(space: Space, trials: Sequence[FrozenTrial]) -> np.ndarray:
+    """The points of ``trials`` as the model sees them, (n, d)."""
+    records = [one.params for one in trials]
+    return encoded(space, draw_columns(space, np.random.default_rng(0), len(records), known_columns(space, records)))
+
+
 def _untried(space: Space, points: Points, history: History, rng: np.random.Generator) -> int:
     """A random one of ``points``, if possible not one of ``history``: spaces may be small."""
-    known = [one.params for one in (*history.trials, *history.pending)]
-    features = np.zeros((0, points.features.shape[1]))
-    if known:
-        columns = draw_columns(space, np.random.default_rng(0), len(known), known_columns(space, known))
-        features = encoded(space, columns)
+    features = _features(space, [*history.trials, *history.pending])
     row = int(rng.integers(len(points.costs)))
     if _known(points.features[row : row + 1], features)[0]:
         fresh = np.flatnonzero(~_known(points.features, features))

@@ -16,10 +16,10 @@ from torch import nn
 
 from asc_search.audio.device_ir import convolved
 from asc_search.audio.frontends import front_end
-from asc_search.compress.weights import as_stored
 from asc_search.data.clips import Clips
 from asc_search.files import read_json, write_json
 from asc_search.study.int8 import by_group
+from asc_search.study.objective import network_as_stored
 from asc_search.study.seeds import derived_seed
 from asc_search.train.band_path import raw, waveforms_of
 from asc_search.train.features import frontend_windows
@@ -52,7 +52,7 @@ def averaged(model: Model, folder: Path, clips: Clips, responses: torch.Tensor, 
     through one of ``responses`` (count, taps) drawn at random, its range kept.
     """
     frontend = model.candidate.frontend
-    network = replace(model, network=as_stored(model.network, model.candidate.weight_type)).whole.to(device())
+    network = network_as_stored(model)
     waves, front = frontend_windows(folder, clips, raw(frontend)), front_end(frontend)
     total = np.zeros((len(clips), len(model.classes)))
     for number in range(passes):
