@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +16,7 @@ from asc_search.bench.bars import at_least, at_most, report
 from asc_search.bench.postgres import postgres
 from asc_search.bench.simulated_trials import CLASSES, Simulation, fill, spend
 from asc_search.progress import console
+from asc_search.scale.worker import work_on
 from asc_search.study.create import make_sampler, sqlite_url, trained_count
 from asc_search.study.drawing import draw_candidate
 
@@ -49,14 +50,15 @@ def bench_scale(rounds: int = ROUNDS) -> dict[str, Any]:
         "trainings_per_s_of_1": round(median(alone), 4),
         f"trainings_per_s_of_{WORKERS}": round(median(together), 4),
         "rows": ROWS,
-        "overhead_ms_a_training": round(median(per for _, per, _ in overheads), 1),
-        "sampler_ms_a_draw": round(median(sampler for *_, sampler in overheads), 1),
-        "sqlite_overhead_ms": round(median(row for row, *_ in on_sqlite), 1),
+        "overhead_ms_a_training": round(median(one.a_training for one in overheads), 1),
+        "draw_ms": round(median(one.a_draw for one in overheads), 1),
+        "first_look_ms": round(median(one.first_look for one in overheads), 1),
+        "sqlite_overhead_ms": round(median(one.a_trial for one in on_sqlite), 1),
         "load_average": round(os.getloadavg()[0], 1),
     }
     bars = [
         at_least(f"efficiency_{WORKERS}", round(median(efficiencies), 4), 0.9),
-        at_most(f"overhead_ms_{ROWS}", round(median(row for row, *_ in overheads), 1), 100),
+        at_most(f"overhead_ms_{ROWS}", round(median(one.a_trial for one in overheads), 1), 100),
     ]
     return report("scale", ran, bars)
 
@@ -92,21 +94,35 @@ def _quiet() -> None:
     console.quiet = True
 
 
-def _overhead(url: str, folder: Path, rounds: int) -> list[tuple[float, float, float]]:
-    """Of each round at ``ROWS`` rows: milliseconds a trial (refused ones, too), a training, and a draw by the sampler alone."""
+@dataclass(frozen=True)
+class _Overhead:
+    """Milliseconds of one round: a trial (refused ones, too), a training, a draw, and a worker's first look at the study."""
+
+    a_trial: float
+    a_training: float
+    a_draw: float
+    first_look: float
+
+
+def _overhead(url: str, folder: Path, rounds: int) -> list[_Overhead]:
+    """What a worker that has begun takes for a trial at ``ROWS`` rows besides its training."""
     first = Simulation("overhead", str(folder / "overhead"), 1, 0.0)
-    study = first.open(url)
-    fill(study, first.space, ROWS)
+    fill(first.open(url), first.space, ROWS)
     found = []
     for _ in range(rounds):
+        begin = time.perf_counter()
+        study = first.open(url)
+        study.get_trials(deepcopy=False)
+        looked_ms = 1000 * (time.perf_counter() - begin)
         before, trained = len(study.get_trials(deepcopy=False)), trained_count(study)
         simulation = replace(first, trials=trained + TRAININGS)
         study.sampler = make_sampler(simulation.space, study)
         begin = time.perf_counter()
         draw_candidate(study, simulation.space, len(CLASSES))
-        sampler_ms = 1000 * (time.perf_counter() - begin)
+        draw_ms = 1000 * (time.perf_counter() - begin)
         begin = time.perf_counter()
-        spend(url, simulation)
+        work_on(study, simulation.setting)
         took_ms = 1000 * (time.perf_counter() - begin)
-        found.append((took_ms / (len(study.get_trials(deepcopy=False)) - before), took_ms / TRAININGS, sampler_ms))
+        trials = len(study.get_trials(deepcopy=False)) - before
+        found.append(_Overhead(took_ms / trials, took_ms / TRAININGS, draw_ms, looked_ms))
     return found

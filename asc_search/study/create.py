@@ -150,11 +150,11 @@ def existing_study(storage: optuna.storages.RDBStorage, name: str, where: str) -
 
 
 def make_sampler(space: Space, study: optuna.Study) -> optuna.samplers.BaseSampler:
-    """The sampler for the next draw: random candidates within the budget until ``search.startup`` were trained, then those
+    """The sampler of a worker's draws: random candidates within the budget until ``search.startup`` were trained, then those
     that promise most (``PricedSampler``).
 
     What is drawn depends on the space's seed, the trial's number and the trials that ended, so that a resumed search goes on
-    with the draws of an undisturbed one. Beside other workers, ``reseed_rng`` sets it apart from theirs.
+    with the draws of an undisturbed one. Beside other workers, ``draw_beside`` sets it apart from theirs.
     """
     known = study.user_attrs
     classes = known.get("classes", len(space.data.labels) or CLASSES)

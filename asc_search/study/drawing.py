@@ -22,18 +22,23 @@ from asc_search.space.space import Space
 
 
 class SamplerSuggest:
-    """Values by the study's sampler, as Optuna's ``Trial`` asks it; ``fixed`` ones are taken as they are."""
+    """Values by the study's sampler, as Optuna's ``Trial`` asks it; ``fixed`` ones are taken as they are.
 
-    def __init__(self, study: optuna.Study, fixed: Mapping[str, Any]) -> None:
+    ``trials`` are those of the study, where they have just been read.
+    """
+
+    def __init__(
+        self, study: optuna.Study, fixed: Mapping[str, Any], trials: Sequence[FrozenTrial] | None = None
+    ) -> None:
         self._study, self._fixed = study, fixed
         self.params: dict[str, Any] = {}
         self.distributions: dict[str, BaseDistribution] = {}
         self._relative: tuple[dict[str, BaseDistribution], dict[str, Any]] | None = None
         # As Optuna does at the start of every trial: what it has cached of the study is valid within one.
-        study._thread_local.cached_all_trials = None
-        number = len(study.get_trials(deepcopy=False))
+        trials = study.get_trials(deepcopy=False) if trials is None else trials
+        study._thread_local.cached_all_trials = list(trials)
         self._trial = create_trial(state=TrialState.RUNNING)
-        self._trial.number = number
+        self._trial.number = len(trials)
         study.sampler.before_trial(study, self._trial)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
@@ -96,9 +101,18 @@ class Drawn:
         )
 
 
-def draw_candidate(study: optuna.Study, space: Space, classes: int, fixed: Mapping[str, Any] | None = None) -> Drawn:
-    """One point of ``space`` by the study's sampler, priced; parameters in ``fixed`` (a known design's) are given."""
-    suggest = SamplerSuggest(study, fixed or {})
+def draw_candidate(
+    study: optuna.Study,
+    space: Space,
+    classes: int,
+    fixed: Mapping[str, Any] | None = None,
+    trials: Sequence[FrozenTrial] | None = None,
+) -> Drawn:
+    """One point of ``space`` by the study's sampler, priced; parameters in ``fixed`` (a known design's) are given.
+
+    ``trials`` are all those of the study, where the caller has just read them.
+    """
+    suggest = SamplerSuggest(study, fixed or {}, trials)
     candidate = fitted(draw(space, suggest, classes), space.budget)
     return Drawn(candidate, assess(candidate, space.budget), suggest.params, suggest.distributions)
 

@@ -49,9 +49,14 @@ class Lease:
             raise SupersededError
 
     def epoch(self, done: int, of: int, began: float, first: int) -> None:
-        """Say that ``done`` of ``of`` epochs are trained, from ``first`` on since ``began`` (by ``time.monotonic``)."""
+        """Say that ``done`` of ``of`` epochs are trained, from ``first`` on since ``began`` (by ``time.monotonic``).
+
+        Of the last epoch nothing is said: the trial's end is.
+        """
         if self._lost.is_set():
             raise SupersededError
+        if done == of:
+            return
         now = time.monotonic()
         if now - self._told >= TELL_EVERY_S:
             self._told = now

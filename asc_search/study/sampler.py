@@ -66,9 +66,9 @@ class PricedSampler(BaseSampler):
         self._proposed: dict[int, Mapping[str, Any]] = {}
         self._apart: tuple[int, ...] = ()
 
-    def reseed_rng(self) -> None:
-        """Make other proposals than those of workers that draw at the same time."""
-        self._apart = (secrets.randbits(64),)
+    def draw_beside(self, others: bool) -> None:
+        """Say whether other workers draw at the same time: proposals are then other ones than theirs."""
+        self._apart = (secrets.randbits(64),) if others else ()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -103,7 +103,7 @@ class PricedSampler(BaseSampler):
 
 def history_of(study: optuna.Study, number: int) -> History:
     """The trials that count for the draw of trial ``number``."""
-    trials = study.get_trials(deepcopy=False)
+    trials = study._get_trials(deepcopy=False, use_cache=True)  # as Optuna's samplers do: read once for a draw
     done = [one for one in trials if one.state is TrialState.COMPLETE and one.user_attrs.get("rungs")]
     pending = [one for one in trials if one.state is TrialState.RUNNING and one.number != number]
     return History(done, [one for one in pending if "digest" in one.user_attrs])

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from asc_search.errors import AscSearchError, DivergedError, NetworkError
 from asc_search.progress import Stage, console
 from asc_search.space.space import Space
-from asc_search.study.create import trained_count
+from asc_search.study.create import make_sampler, trained_count
 from asc_search.study.lease import Lease, SupersededError, close_or_free, holding
 from asc_search.study.objective import Result, train_trial
 from asc_search.study.owner import Owner
@@ -58,10 +58,10 @@ def search(study: optuna.Study, setting: Setting, owner: Owner | None = None) ->
         StorageAwayError: the database was away for too long.
     """
     owner, failures = owner or Owner.here(), 0
+    study.sampler = make_sampler(setting.space, study)
     with Stage("search", setting.space.search.trials, trained_count(study)) as stage:
         while (task := next_task(study, setting, owner, stage)) is not None:
             failures = 0 if _train(study, task, setting, owner, stage) else failures + 1
-            stage.reached(trained_count(study))
             if failures >= MAX_FAILURES:
                 raise AscSearchError(failing(failures))
     rejected = len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))

@@ -46,7 +46,12 @@ class SharedStorage(RDBStorage):
             session.add(row)
             session.flush()
             row.number = row.count_past_trials(session)
-            self._write(session, row, trial)
+            _insert_params(session, row.trial_id, trial)
+            _insert_values(session, row.trial_id, trial.values or ())
+            _insert(session, models.TrialUserAttributeModel, row.trial_id, trial.user_attrs)
+            _insert(session, models.TrialSystemAttributeModel, row.trial_id, trial.system_attrs)
+            if trial.state is TrialState.RUNNING:
+                _beat_first(session, row.trial_id)
             return row.trial_id, row.number
 
     def claim(self, trial_id: int, worker: str, drawn: FrozenTrial | None = None) -> bool:
@@ -56,16 +61,18 @@ class SharedStorage(RDBStorage):
             claimed = sa.update(models.TrialModel).where(
                 models.TrialModel.trial_id == trial_id, models.TrialModel.state == TrialState.WAITING
             )
-            if not session.execute(claimed.values(state=TrialState.RUNNING), execution_options=NO_SYNC).rowcount:
+            now_ours = claimed.values(state=TrialState.RUNNING, datetime_start=datetime.now())
+            if not session.execute(now_ours, execution_options=NO_SYNC).rowcount:
                 return self._has(session, trial_id, TrialState.RUNNING, worker)
-            row = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            row.datetime_start = datetime.now()
+            attrs: Attrs = {WORKER: worker}
             if drawn is not None:
-                params = models.TrialParamModel
-                session.execute(sa.delete(params).where(params.trial_id == trial_id), execution_options=NO_SYNC)
-                self._write(session, row, drawn)
-            _set(session, models.TrialUserAttributeModel, trial_id, {WORKER: worker})
-            _beat_anew(session, trial_id)
+                _delete(session, models.TrialParamModel, trial_id)
+                _insert_params(session, trial_id, drawn)
+                _set(session, models.TrialSystemAttributeModel, trial_id, drawn.system_attrs)
+                attrs = {**drawn.user_attrs, **attrs}
+            _set(session, models.TrialUserAttributeModel, trial_id, attrs)
+            _delete(session, models.TrialHeartbeatModel, trial_id)
+            _beat_first(session, trial_id)
             return True
 
     def settle(
@@ -91,15 +98,12 @@ class SharedStorage(RDBStorage):
                 return False
             if state is TrialState.WAITING:
                 attrs = {**attrs, WORKER: None}
-                session.execute(_heartbeat(sa.delete, trial_id), execution_options=NO_SYNC)
+                _delete(session, models.TrialHeartbeatModel, trial_id)
             _set(session, models.TrialUserAttributeModel, trial_id, attrs)
             if state is not None:
-                row = models.TrialModel.find_or_raise_by_id(trial_id, session)
-                for objective, value in enumerate(values or ()):
-                    self._set_trial_value_without_commit(session, row, objective, value)
-                row.state = state
-                if state.is_finished():
-                    row.datetime_complete = datetime.now()
+                _insert_values(session, trial_id, values or ())
+                ended = {"datetime_complete": datetime.now()} if state.is_finished() else {}
+                session.execute(running.values(state=state, **ended), execution_options=NO_SYNC)
             return True
 
     def beat(self, trial_id: int, worker: str) -> bool:
@@ -107,10 +111,9 @@ class SharedStorage(RDBStorage):
         with _create_scoped_session(self.scoped_session) as session:
             if not self._has(session, trial_id, TrialState.RUNNING, worker):
                 return False
-            session.execute(
-                _heartbeat(sa.update, trial_id).values(heartbeat=sa.func.current_timestamp()),
-                execution_options=NO_SYNC,
-            )
+            beats = models.TrialHeartbeatModel
+            anew = sa.update(beats).where(beats.trial_id == trial_id).values(heartbeat=sa.func.current_timestamp())
+            session.execute(anew, execution_options=NO_SYNC)
             return True
 
     def silence(self, study_id: int) -> dict[int, float]:
@@ -136,35 +139,6 @@ class SharedStorage(RDBStorage):
         if trial_id >= 0:
             super().set_trial_system_attr(trial_id, key, value)
 
-    def _write(self, session: Session, row: models.TrialModel, trial: FrozenTrial) -> None:
-        """The parameters, values and attributes of ``trial`` into a row that has none of these parameters yet."""
-        if trial.params:
-            session.execute(
-                sa.insert(models.TrialParamModel),
-                [
-                    {
-                        "trial_id": row.trial_id,
-                        "param_name": name,
-                        "param_value": trial.distributions[name].to_internal_repr(value),
-                        "distribution_json": distribution_to_json(trial.distributions[name]),
-                    }
-                    for name, value in trial.params.items()
-                ],
-            )
-        if trial.values is not None:
-            session.execute(
-                sa.insert(models.TrialValueModel),
-                [
-                    dict(zip(("value", "value_type"), models.TrialValueModel.value_to_stored_repr(value), strict=True))
-                    | {"trial_id": row.trial_id, "objective": objective}
-                    for objective, value in enumerate(trial.values)
-                ],
-            )
-        _set(session, models.TrialUserAttributeModel, row.trial_id, trial.user_attrs)
-        _set(session, models.TrialSystemAttributeModel, row.trial_id, trial.system_attrs)
-        if trial.state is TrialState.RUNNING:
-            _beat_anew(session, row.trial_id)
-
     def _has(self, session: Session, trial_id: int, state: TrialState, worker: str | None) -> bool:
         """Whether a trial is in ``state`` by ``worker``."""
         found = session.execute(
@@ -183,25 +157,49 @@ def _worker(session: Session, trial_id: int) -> str | None:
 
 def _set(session: Session, table: Any, trial_id: int, attrs: Attrs) -> None:
     """Set attributes, two statements for all of them."""
-    if not attrs:
-        return
-    session.execute(
-        sa.delete(table).where(table.trial_id == trial_id, table.key.in_(list(attrs))), execution_options=NO_SYNC
-    )
-    session.execute(
-        sa.insert(table),
-        [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attrs.items()],
-    )
+    if attrs:
+        _delete(session, table, trial_id, table.key.in_(list(attrs)))
+        _insert(session, table, trial_id, attrs)
 
 
-def _heartbeat(statement: Any, trial_id: int) -> Any:
-    return statement(models.TrialHeartbeatModel).where(models.TrialHeartbeatModel.trial_id == trial_id)
+def _insert(session: Session, table: Any, trial_id: int, attrs: Attrs) -> None:
+    """Attributes of a trial that has none of them."""
+    _insert_rows(session, table, trial_id, [{"key": key, "value_json": json.dumps(attrs[key])} for key in attrs])
 
 
-def _beat_anew(session: Session, trial_id: int) -> None:
+def _insert_params(session: Session, trial_id: int, trial: FrozenTrial) -> None:
+    """The parameters of ``trial``, into one that has none."""
+    rows = [
+        {
+            "param_name": name,
+            "param_value": trial.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(trial.distributions[name]),
+        }
+        for name, value in trial.params.items()
+    ]
+    _insert_rows(session, models.TrialParamModel, trial_id, rows)
+
+
+def _insert_values(session: Session, trial_id: int, values: Sequence[float]) -> None:
+    """The objective values of a trial that has none."""
+    stored = map(models.TrialValueModel.value_to_stored_repr, values)
+    rows = [{"objective": at, "value": value, "value_type": kind} for at, (value, kind) in enumerate(stored)]
+    _insert_rows(session, models.TrialValueModel, trial_id, rows)
+
+
+def _beat_first(session: Session, trial_id: int) -> None:
     """The first sign of life, in the transaction that makes the trial a worker's own."""
-    session.execute(_heartbeat(sa.delete, trial_id), execution_options=NO_SYNC)
-    session.execute(sa.insert(models.TrialHeartbeatModel), [{"trial_id": trial_id}])
+    _insert_rows(session, models.TrialHeartbeatModel, trial_id, [{}])
+
+
+def _insert_rows(session: Session, table: Any, trial_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """All ``rows`` of a trial in one statement."""
+    if rows:
+        session.execute(sa.insert(table), [{"trial_id": trial_id, **row} for row in rows])
+
+
+def _delete(session: Session, table: Any, trial_id: int, *which: Any) -> None:
+    session.execute(sa.delete(table).where(table.trial_id == trial_id, *which), execution_options=NO_SYNC)
 
 
 def _naive(moment: Any) -> datetime:

@@ -17,12 +17,12 @@ from asc_search.oracle.feasibility import estimate
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.space import Space
-from asc_search.study.create import make_sampler
 from asc_search.study.drawing import Drawn, draw_candidate
 from asc_search.study.lease import MAX_DEATHS, Lease, shared, take_back
 from asc_search.study.objective import Result
 from asc_search.study.owner import Owner
 from asc_search.study.run_folder import RunFolder
+from asc_search.study.sampler import PricedSampler
 from asc_search.study.turn import turn
 from asc_search.train.candidate import Material
 
@@ -75,17 +75,18 @@ def next_task(study: optuna.Study, setting: Setting, owner: Owner, stage: Stage)
                     stage.tell(line)
                 continue
             trained, running, waiting = _counted(trials)
+            stage.reached(trained)
             if trained >= total:
                 return None
             _check_progress(trials, setting)
             if waiting and trained + len(running) < total:
-                task, more = _claim(study, setting, owner, running, waiting, stage)
+                task, more = _claim(study, setting, owner, trials, stage)
                 if task is not None:
                     return task
                 if more:
                     continue
         if trained + len(running) + len(waiting) < total:
-            drawn = _draw(study, setting, bool(running))
+            drawn = _draw(study, setting, trials)
             if task := _store(study, setting, owner, drawn, stage):
                 return task
         else:
@@ -106,20 +107,20 @@ def _counted(trials: Sequence[FrozenTrial]) -> tuple[int, list[FrozenTrial], lis
     return trained, running, waiting
 
 
-def _draw(study: optuna.Study, setting: Setting, beside: bool, fixed: Mapping[str, Any] | None = None) -> Drawn:
-    """Draw and price; ``beside`` other workers the draw is not the one that they would make."""
-    study.sampler = make_sampler(setting.space, study)
-    if beside:
-        study.sampler.reseed_rng()
-    return draw_candidate(study, setting.space, setting.classes, fixed)
+def _draw(
+    study: optuna.Study, setting: Setting, trials: Sequence[FrozenTrial], fixed: Mapping[str, Any] | None = None
+) -> Drawn:
+    """Draw and price; beside other workers the draw is not the one that they would make."""
+    if isinstance(study.sampler, PricedSampler):
+        study.sampler.draw_beside(any(trial.state is TrialState.RUNNING for trial in trials))
+    return draw_candidate(study, setting.space, setting.classes, fixed, trials)
 
 
 def _claim(
     study: optuna.Study,
     setting: Setting,
     owner: Owner,
-    running: Sequence[FrozenTrial],
-    waiting: Sequence[FrozenTrial],
+    trials: Sequence[FrozenTrial],
     stage: Stage,
 ) -> tuple[Task | None, bool]:
     """The first waiting trial that can be trained now, one that was given back or a known design; whether any was closed.
@@ -127,16 +128,13 @@ def _claim(
     One whose candidate is being trained waits for that result.
     """
     more = False
+    _, running, waiting = _counted(trials)
     busy = {trial.user_attrs["digest"] for trial in running if "digest" in trial.user_attrs}
     for trial in waiting:
         attrs, drawn = dict(trial.user_attrs), None
         if "digest" not in attrs:
-            drawn = _draw(
-                study,
-                setting,
-                bool(running),
-                {**trial.params, **trial.system_attrs.get("fixed_params", {})},
-            )
+            fixed = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+            drawn = _draw(study, setting, trials, fixed)
             attrs |= drawn.trial(TrialState.RUNNING).user_attrs
         if attrs["digest"] in busy:
             continue
@@ -148,7 +146,7 @@ def _claim(
         lease, more = Lease(shared(study), task.trial_id, owner.text), True
         if drawn is not None and not drawn.assessment.verdict.fits:
             lease.tell(TrialState.PRUNED, status="rejected", reason=drawn.assessment.verdict.reason)
-        elif (twin := _finished_twin(_trials(study), attrs["digest"])) is not None:
+        elif (twin := _finished_twin(trials, attrs["digest"])) is not None:
             lease.tell(TrialState.COMPLETE, twin.values, **_like(twin))
             stage.end(_same(trial.number, twin))
         else:

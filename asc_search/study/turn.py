@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from asc_search.study.outage import bridging
 
 LONGEST_S = 60  # a worker frozen in its turn holds up the others no longer than this
+# for this transaction alone, both in one statement
+LIMITED = "SELECT set_config('idle_in_transaction_session_timeout', :ms, true), set_config('lock_timeout', :ms, true)"
 
 
 @contextmanager
@@ -46,8 +48,7 @@ def _advisory(engine: sa.Engine, name: str) -> sa.Connection:
     key = int.from_bytes(hashlib.sha256(f"asc-search {name}".encode()).digest()[:7], "big")
     connection = engine.connect()
     try:
-        connection.execute(sa.text(f"SET LOCAL idle_in_transaction_session_timeout = {1000 * LONGEST_S}"))
-        connection.execute(sa.text(f"SET LOCAL lock_timeout = {1000 * LONGEST_S}"))
+        connection.execute(sa.text(LIMITED), {"ms": str(1000 * LONGEST_S)})
         with _in_time_or_not():
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
     except BaseException:

@@ -37,7 +37,7 @@ def test_workers_killed_at_random(server: Server, tmp_path: Path) -> None:
             crew.kill(rng.choice(busy))
             ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             assert len(ended) < plan.trials, "ended too early"
-        assert crew.wait(240) == [0] * 4, crew.said()
+        assert crew.wait(240 + plan.trials) == [0] * 4, crew.said()
     check_whole(study, plan, candidates)
     assert sum(len(trial.user_attrs.get("deaths", [])) for trial in study.get_trials()) <= KILLS
 
