@@ -109,7 +109,7 @@ def _attempt(bench: Bench, task: tuple[str, int], said: Callable[[Any], None]) -
             epochs,
             seed,
             lambda _: said(task),
-            _origin(bench, row, seed),
+            origin=_origin(bench, row, seed),
         )
         metrics = measure_on_test(trained, bench.test, bench.run.root, bench.training.seen_devices)
     except (DivergedError, NetworkError) as error:

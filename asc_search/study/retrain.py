@@ -106,6 +106,7 @@ def retrain(
     epochs: int,
     seed: int,
     on_epoch: Callable[[int], None],
+    *,
     int8: Int8 = Int8(),  # noqa: B008  frozen
     origin: Origin | None = None,
 ) -> Trained:
@@ -199,8 +200,9 @@ def _attempt(
     material: Material, validation: Clips, epochs: int, int8: Int8, task: _Task, said: Callable[[Any], None]
 ) -> str:
     """Train the task, saying every epoch; the reason where it failed, else empty."""
+    finalist, folder = task.finalist, task.folder
     try:
-        retrain(task.finalist, material, validation, task.folder, epochs, task.seed, lambda _: said(task.name), int8)
+        retrain(finalist, material, validation, folder, epochs, task.seed, lambda _: said(task.name), int8=int8)
     except (DivergedError, NetworkError) as error:
         return f"failed, {error}"
     return ""

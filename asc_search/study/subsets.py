@@ -123,6 +123,7 @@ def train_on_subset(
     material = teach_all(space, run, needed_by(space, finalist.candidate), training, validation, stage)
     folder = run.root / "subsets" / part / f"{finalist.digest}-{training.digest()[:8]}"
     stage.begin(f"split {part}", space.retrain.epochs)
-    trained = retrain(finalist, material, validation, folder, space.retrain.epochs, 0, stage.epoch, space.retrain.int8)
+    plan = space.retrain
+    trained = retrain(finalist, material, validation, folder, plan.epochs, 0, stage.epoch, int8=plan.int8)
     stage.end(f"split {part}: {100 * trained.validation.accuracy:.1f} % on validation ({len(training)} training clips)")
     return trained

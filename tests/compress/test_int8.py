@@ -86,7 +86,7 @@ def test_weights_are_symmetric_and_per_channel_with_norms_folded(float_model: Mo
 
 def test_a_finalist_is_stored_in_int8_and_measured_as_stored(material: Material, tmp_path: Path) -> None:
     finalist, clips = Finalist("one", "finalist", CANDIDATE), material.training
-    trained = retrain(finalist, material, clips, tmp_path, 3, 0, lambda _: None, Int8(tolerance=100))
+    trained = retrain(finalist, material, clips, tmp_path, 3, 0, lambda _: None, int8=Int8(tolerance=100))
     path = tmp_path / "model.safetensors"
     assert path.read_bytes() == (tmp_path / "ptq.safetensors").read_bytes(), "not trained where little is lost"
     tensors = load_file(path)
