@@ -101,6 +101,8 @@ def teach(
         sizes = [path.stat().st_size for path in paths]
         note = {"teacher": teacher.name, "bytes": sizes, "validation": None if metrics is None else metrics.to_json()}
         write_json(note_path, note)
+        if isinstance(teacher, PasstTeacher):
+            checkpoint.unlink(missing_ok=True)  # a gigabyte, and no student begins as it
     logits, embedding, held_out = (np.load(path) for path in paths)
     known = None if note["validation"] is None else Metrics.from_json(note["validation"])
     return Taught(Lesson(logits, embedding, held_out if len(held_out) else None), known, checkpoint)
@@ -127,7 +129,7 @@ def _lesson(
 ) -> tuple[Lesson, Metrics | None]:
     """What ``teacher`` says of the training windows, and its metrics on the validation clips."""
     match teacher:
-        case TaggerTeacher() if teacher.epochs:
+        case PretrainedTeacher() if teacher.epochs:
             where, seconds = heard.material, heard.frontend.seconds
             tuned, state = tune(where, checkpoint, teacher, seconds, heard.recipe, seed, after_epoch)
             return speak(Model(tuned, where.training.classes, state.network, state.standardise), heard)

@@ -57,6 +57,31 @@ class Passt:
         return self.hear(x)[1]
 
 
+class PasstClassifier(nn.Sequential):
+    """A PaSST and a linear layer on its embedding, for the classes of a task: (batch, 1, 128, frames) -> (batch, classes)."""
+
+    def __init__(self, passt: Passt, classes: int) -> None:
+        super().__init__(_Embedding(passt.network), nn.Linear(passt.network.num_features, classes))
+
+    def trunk(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the linear layer reads of ``x``, as of a ``Network``."""
+        return (self[0](x),)
+
+    @staticmethod
+    def pooled(maps: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """The embedding, (batch, D), of what :meth:`trunk` gives."""
+        return maps[0]
+
+
+class _Embedding(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return Passt(self.network).embed(x)
+
+
 def load_passt(path: Path, sha256: str | None = None) -> Passt:
     """The PaSST stored in ``path`` (.safetensors, else a torch file with a plain state_dict), in eval mode on the CPU.
 

@@ -57,21 +57,21 @@ def teacher_options() -> dict[str, dict[str, Option]]:
     """The keys of a pool member by kind, besides ``kind`` and ``frontend``."""
     sha256 = Option("str", "", "SHA-256 of the file (hex); needed for a URL")
     weights = Option("str", "", "weights file, relative to the space's folder, or its URL")
-    decay = number(1e-3, 0, 100, "L2 penalty of the linear head on its embeddings")
+    pretrained = {
+        "weights": weights,
+        "sha256": sha256,
+        "decay": number(1e-3, 0, 100, "L2 penalty of the linear head on its embeddings"),
+        "epochs": number(0, 0, 10**6, "epochs of fine-tuning all its layers, 0 to leave them as they are"),
+    }
+    peak = "peak learning rate of the fine-tuning"
     return {
         "network": {
             **peer_options(),
             "epochs": number(30, 1, 10**6, "epochs of its training"),
             "lr": TRAINING["lr"],
         },
-        "tagger": {
-            "weights": weights,
-            "sha256": sha256,
-            "decay": decay,
-            "epochs": number(0, 0, 10**6, "epochs of fine-tuning all its layers, 0 to leave them as they are"),
-            "lr": number(1e-3, 1e-7, 1, "peak learning rate of the fine-tuning"),
-        },
-        "passt": {"weights": weights, "sha256": sha256, "decay": decay},
+        "tagger": {**pretrained, "lr": number(1e-3, 1e-7, 1, peak)},
+        "passt": {**pretrained, "lr": number(1e-5, 1e-7, 1, peak)},
         "model": {"weights": weights, "sha256": sha256},
         "run": {
             "folder": Option("str", "", "run folder, relative to the space's folder"),
@@ -178,8 +178,9 @@ def _teacher(
     if kind.value == "specialist":
         given = entries(node, path, ["kind", *options], mistakes, ("of",))
         return str(constants(given, path, options, mistakes)["of"])
-    if kind.value == "passt":
-        node = _passt(node, path, student_s, mistakes)
+    if kind.value == "passt" and not SHORTEST_S <= student_s <= LONGEST_S:
+        what = f"PaSST hears windows of {SHORTEST_S:g} to {LONGEST_S:g} s, not the students' of {student_s:g} s"
+        mistakes.add(kind.line, join(path, "kind"), what)
     if kind.value in _PATHS:
         return _from_file(kind.value, name, node, path, folder, options, mistakes)
     given = entries(node, path, ["kind", *options, "frontend"], mistakes, _required(node))
@@ -222,24 +223,12 @@ def _from_file(
         what = "no such address can be read here; give a path" + (", or an https URL" if key == "weights" else "")
         mistakes.add(given[key].line, join(path, key), what)
     where = folder / Path(written).expanduser()
-    if kind == "tagger":
-        return TaggerTeacher(name, where, written, values["decay"], sha256, values["epochs"], values["lr"])
-    if kind == "passt":
-        return PasstTeacher(name, where, written, values["decay"], sha256)
+    if kind in ("tagger", "passt"):
+        of = TaggerTeacher if kind == "tagger" else PasstTeacher
+        return of(name, where, written, values["decay"], sha256, values["epochs"], values["lr"])
     if kind == "run":
         return RunTeacher(name, where, written, values["trial"])
     return (ModelTeacher if kind == "model" else LogitsTeacher)(name, where, written, sha256)
-
-
-def _passt(node: Node, path: str, student_s: float, mistakes: Mistakes) -> Node:
-    """``node`` without the keys of a fine-tuning, which PaSST has not; says which windows it cannot hear."""
-    for key in {"epochs", "lr"} & node.value.keys():
-        what = "PaSST is not fine-tuned here, only a linear head on its embeddings is fitted; leave this out"
-        mistakes.add(node.value[key].line, join(path, key), what)
-    if not SHORTEST_S <= student_s <= LONGEST_S:
-        what = f"PaSST hears windows of {SHORTEST_S:g} to {LONGEST_S:g} s, not the students' of {student_s:g} s"
-        mistakes.add(node.value["kind"].line, join(path, "kind"), what)
-    return Node({key: value for key, value in node.value.items() if key not in ("epochs", "lr")}, node.line)
 
 
 def _specialist(

@@ -56,6 +56,7 @@ class NetworkTeacher(Peer):
 class PretrainedTeacher:
     """A network pretrained on AudioSet with a linear head (L2 penalty ``decay``) fitted on its frozen embeddings.
 
+    With ``epochs``, all its layers are trained from there on for so long, up to the learning rate ``lr``.
     ``weights`` is the file, ``written`` what the space calls it: a path, or a URL, from which ``fetch_weights`` makes the
     file. ``sha256`` is what it must hash to, empty for anything.
     """
@@ -65,23 +66,20 @@ class PretrainedTeacher:
     written: str
     decay: float
     sha256: str = ""
+    epochs: int = 0
+    lr: float = 1e-3
 
 
 @dataclass(frozen=True)
 class PasstTeacher(PretrainedTeacher):
-    """A pretrained PaSST, a transformer (``asc_search.nets.passt``), which stays as it is."""
+    """A pretrained PaSST, a transformer (``asc_search.nets.passt``)."""
+
+    lr: float = 1e-5
 
 
 @dataclass(frozen=True)
 class TaggerTeacher(PretrainedTeacher):
-    """A pretrained audio tagger, a MobileNetV3 (``asc_search.nets.tagger``).
-
-    With ``epochs``, its last layer alone is fitted first, then all layers are trained for so long, up to the learning rate
-    ``lr``; networks may then begin as it.
-    """
-
-    epochs: int = 0
-    lr: float = 1e-3
+    """A pretrained audio tagger, a MobileNetV3 (``asc_search.nets.tagger``); networks may begin as one with ``epochs``."""
 
     def start(self, seconds: float, outputs: int) -> tuple[FrontEnd, NetSpec]:
         """Front end and network of what begins as it, for windows of ``seconds``.

@@ -92,10 +92,10 @@ def pool_space(entry: str, folder: Path | None = None):  # type: ignore[no-untyp
         ("{kind: passt}", "one.weights: is missing"),
         ("{kind: passt, weights: 'https://x.org/w.pt'}", "one.weights: a URL needs the SHA-256"),
         ("{kind: passt, weights: w.pt, sha256: abc}", "one.sha256: a SHA-256 is 64"),
-        ("{kind: passt, weights: w.pt, epochs: 3}", "one.epochs: PaSST is not fine-tuned here"),
+        ("{kind: passt, weights: w.pt, epochs: -3}", "one.epochs: -3 is not allowed"),
         (
             "{kind: passt, weights: w.pt, arch: stfthop100}",
-            "one.arch: unknown key; known: kind, weights, sha256, decay",
+            "one.arch: unknown key; known: kind, weights, sha256, decay, epochs, lr",
         ),
         ("{kind: logits}", "one.file: is missing"),
         ("{kind: run, trial: 3}", "one.folder: is missing"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from passt_files import random_passt
 from support import points, tone_clips
 from tagger_files import random_state
 
@@ -16,6 +18,8 @@ from asc_search.audio.kaldi_mel import TaggerFrontEnd, student_front_end
 from asc_search.distill.teachers import teach
 from asc_search.distill.tuned import tune
 from asc_search.errors import SpaceError
+from asc_search.nets import passt
+from asc_search.nets.passt import load_passt
 from asc_search.nets.tagger import load_tagger
 from asc_search.oracle.batch import price_columns
 from asc_search.oracle.budget import assess, price_candidate
@@ -25,11 +29,12 @@ from asc_search.space.columns import draw_columns
 from asc_search.space.load import loads
 from asc_search.space.pruning import Pruning
 from asc_search.space.space import Budget
-from asc_search.space.teachers import TaggerTeacher
+from asc_search.space.teachers import PasstTeacher, TaggerTeacher
 from asc_search.study.retrain import MODEL, Finalist, dense, retrain
 from asc_search.train import checkpoint as checkpoints
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.features import frontend_windows
+from asc_search.train.fit import TrainState
 from asc_search.train.model_file import load_model
 from asc_search.train.predict import window_outputs
 
@@ -106,6 +111,65 @@ def test_the_last_layer_is_fitted_first(teacher: TaggerTeacher, tmp_path: Path) 
         name for name in own if original[name].shape != own[name].shape or not torch.equal(original[name], own[name])
     }
     assert len(changed) == 2 and all(".classifier.3." in name for name in changed)
+
+
+@pytest.mark.filterwarnings("ignore:Input image size")
+def test_a_passt_is_tuned_from_its_frozen_embeddings_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    if importlib.util.find_spec("hear21passt") is None:
+        pytest.skip("needs hear21passt (pip install 'asc-search[teachers]')")
+    (tmp_path / "audio").mkdir()
+    clips = tone_clips(tmp_path / "audio", 8, 32_000)
+    path = tmp_path / "passt.pt"
+    torch.save(random_passt(labels=527), path)
+    teacher = PasstTeacher("passt", path, path.name, 1e-3, epochs=2, lr=1e-4)
+    material = Material(tmp_path, clips, {})
+
+    def tuned(name: str, **changed: float) -> tuple[Candidate, TrainState]:
+        return tune(material, tmp_path / name, replace(teacher, **changed), 1.0, RECIPE, 0, lambda state: None)
+
+    one, begun = tuned("begun", epochs=0)
+    windows = frontend_windows(tmp_path, clips, one.frontend)
+    x = torch.from_numpy(windows.values[:].astype(np.float32))
+    seen = load_passt(path).embed(x).detach().numpy()
+    logits = window_outputs(begun.network, None, windows.values, torch.device("cpu"))[0]
+    linear = pytest.importorskip("sklearn.linear_model").LogisticRegression(C=1e3, max_iter=1000)
+    scaled = (seen - seen.mean(0)) / seen.std(0)
+    assert (logits.argmax(1) == linear.fit(scaled, clips.label_array()).predict(scaled)).all()
+
+    _, whole = tuned("whole")
+    end = whole.network.state_dict()
+    moved = {name for name, value in begun.network.state_dict().items() if not torch.equal(value, end[name])}
+    assert {"0.network.blocks.0.attn.qkv.weight", "0.network.patch_embed.proj.weight", "1.weight"} <= moved
+    network = (
+        passt._package()
+        .PaSST(
+            img_size=(128, 990),
+            patch_size=16,
+            stride=10,
+            num_classes=527,
+            embed_dim=128,
+            depth=2,
+            num_heads=2,
+            distilled=True,
+        )
+        .eval()
+    )
+    network.load_state_dict({name[10:]: value for name, value in end.items() if name.startswith("0.network.")})
+    by_hand = network(x)[1] @ end["1.weight"].T + end["1.bias"]
+    np.testing.assert_allclose(whole.network.eval()(x).detach(), by_hand.detach(), rtol=1e-4, atol=1e-4)
+
+    def stop(state: TrainState) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(material, tmp_path / "halved", teacher, 1.0, RECIPE, 0, stop)
+    _, resumed = tuned("halved")
+    assert all(torch.equal(value, end[name]) for name, value in resumed.network.state_dict().items())
+
+    said = teach(tmp_path, teacher, clips, clips, one.frontend, RECIPE, 0, lambda state: None)
+    assert said.validation.accuracy == 1.0 and not said.checkpoint.exists()
+    np.testing.assert_allclose(said.lesson.logits, by_hand.detach(), rtol=2e-3, atol=2e-2)
+    assert said.lesson.embedding.shape == (8, 128)
 
 
 SPACE = """

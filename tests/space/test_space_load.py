@@ -158,11 +158,12 @@ def test_teachers_keep_the_order_of_the_pool_and_resolve_their_files(tmp_path: P
     tagger: {kind: tagger, weights: weights/mn04.safetensors}
     home: {kind: tagger, weights: ~/mn.safetensors, decay: 0.5}
     large: {kind: passt, weights: weights/passt.pt, decay: 0.25}
+    tuned: {kind: passt, weights: weights/passt.pt, epochs: 3, lr: 0.0001}
 """
     )
     space = load(path)
     assert domains(space)["distillation.teachers"] == Subset(("wide", "tagger"), 0)
-    wide, tagger, home, large = space.pool.values()
+    wide, tagger, home, large, tuned = space.pool.values()
     assert isinstance(wide, NetworkTeacher)
     assert (wide.name, wide.family, wide.stem_stride, wide.lr) == ("wide", "sscp", (2, 1), 0.01)
     assert wide.frontend_on(FrontEnd(hop=1000)) == FrontEnd(hop=1000, mels=64)
@@ -171,6 +172,7 @@ def test_teachers_keep_the_order_of_the_pool_and_resolve_their_files(tmp_path: P
     assert tagger.weights == tmp_path / "weights" / "mn04.safetensors"
     assert home.weights == Path.home() / "mn.safetensors"
     assert large == PasstTeacher("large", tmp_path / "weights" / "passt.pt", "weights/passt.pt", 0.25)
+    assert (large.epochs, large.lr, tuned.epochs, tuned.lr) == (0, 1e-5, 3, 1e-4)
     off = {"distillation.teachers[wide]": 0, "distillation.teachers[tagger]": 1}
     assert draw(space, FixedSuggest(off), 10).distillation.temperature == 2.0
     on = {**off, "distillation.teachers[wide]": 1, "distillation.temperature": 3.5}
