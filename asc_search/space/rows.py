@@ -16,6 +16,7 @@ from asc_search.space.schema import TEXT, number
 from asc_search.space.space import Space
 from asc_search.space.tree import Mistakes, Node, join, near, parse, shown
 
+VERSIONS = {"fp32": "float", "ptq": "quantised", "qat": "quantised and trained"}
 COLUMNS = ("overall", "real", "seen", "unseen", "log_loss")  # accuracies in %, log loss in nats
 _STUDY = ("rows", "directions", "source", "design")
 _ROW = ("design", "start", "taught_by", "specialist", "ensemble", "reported")
@@ -47,6 +48,12 @@ class Row:
     def needs(self) -> tuple[str, ...]:
         """The rows it comes from."""
         return tuple(name for name in (self.start, *self.taught_by, *self.ensemble) if name)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of an int8 network, under which names its versions (``study.int8``) are shown beside it."""
+        int8 = self.space.constants.get("weight_type") == "int8" and not self.ensemble
+        return {kind: f"{self.name}, {what}" for kind, what in VERSIONS.items()} if int8 else {}
 
 
 @dataclass(frozen=True)
@@ -194,7 +201,8 @@ def _directions(node: Node | None, rows: Mapping[str, Row], mistakes: Mistakes) 
     if not isinstance(node.value, list):
         mistakes.add(node.line, "directions", f"expected a list, got {shown(node.value)}")
         return ()
-    row = Option("str", "", "row", choices=tuple(rows))
+    names = [one for row in rows.values() for one in (row.name, *row.versions.values())]
+    row = Option("str", "", "row", choices=tuple(names))
     options = {"says": TEXT, "better": row, "than": row, "on": Option("str", "overall", "column", choices=COLUMNS)}
     found = []
     for index, one in enumerate(node.value):

@@ -94,19 +94,30 @@ def measure_versions(folders: Sequence[Path], test: Clips, features: Path, seen_
     """
     notes: list[dict[str, Mapping[str, Any]]] = []
     for folder in folders:
-        known = read_json(_note(folder, "validation"))
+        measure_on_test(folder, test, features, seen_devices)
+        known = versions_in(folder)
         if known is None:
             return {}
-        tested = read_json(_note(folder, "test"))
-        if tested is None:
-            tested = {kind: _measured(folder, kind, features, test, seen_devices).to_json() for kind in known}
-            write_json(_note(folder, "test"), tested)
-        notes.append({"validation": known, "test": tested})
+        notes.append(known)
     kinds = [kind for kind in VERSIONS if any(kind in note["validation"] for note in notes)]
     return {
         kind: {split: by_group([note[split].get(kind) for note in notes]) for split in ("validation", "test")}
         for kind in kinds
     }
+
+
+def measure_on_test(folder: Path, test: Clips, features: Path, seen_devices: Collection[str]) -> None:
+    """Measure every version in ``folder`` on ``test``, once; nothing where it is of no int8 network."""
+    known = read_json(_note(folder, "validation"))
+    if known is not None and read_json(_note(folder, "test")) is None:
+        tested = {kind: _measured(folder, kind, features, test, seen_devices).to_json() for kind in known}
+        write_json(_note(folder, "test"), tested)
+
+
+def versions_in(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """Metrics, as JSON, of every version in ``folder``, by split and version; None where they were not measured."""
+    found = {split: read_json(_note(folder, split)) for split in ("validation", "test")}
+    return None if None in found.values() else found  # type: ignore[return-value]
 
 
 def by_group(metrics: Sequence[Mapping[str, Any] | None]) -> dict[str, list[float | None]]:

@@ -20,9 +20,10 @@ from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.rows import Row, Study
 from asc_search.space.teachers import ModelTeacher
+from asc_search.study import int8
 from asc_search.study.dataset import open_data
 from asc_search.study.retrain import MODEL, Finalist, measure_on_test, prepare, retrain, trained_in
-from asc_search.study.row_results import TEST, Bench, MeasuredRow, measured
+from asc_search.study.row_results import TEST, Bench, MeasuredRow, measured, measured_versions
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material, Origin
 from asc_search.train.features import frontend_windows
@@ -56,7 +57,8 @@ def run_study(study: Study, run: RunFolder, parallel: int | None = None) -> list
                     if row.name in names:
                         _make_ready(bench, row, stage)
             _train(bench, left, len([task for row in trained for task in tasks[row.name]]), parallel)
-        return [found for row in rows if (found := measured(bench, row)) is not None]
+        found = [[measured(bench, row), *measured_versions(bench, row)] for row in rows]
+        return [one for several in found for one in several if one is not None]
 
 
 def _waves(study: Study) -> list[list[Row]]:
@@ -109,8 +111,10 @@ def _attempt(bench: Bench, task: tuple[str, int], said: Callable[[Any], None]) -
             epochs,
             seed,
             lambda _: said(task),
+            int8=row.space.retrain.int8,
             origin=_origin(bench, row, seed),
         )
+        int8.measure_on_test(bench.folder(row, seed), bench.test, bench.run.root, bench.training.seen_devices)
         metrics = measure_on_test(trained, bench.test, bench.run.root, bench.training.seen_devices)
     except (DivergedError, NetworkError) as error:
         return f"failed, {error}"

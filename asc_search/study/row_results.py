@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.rows import Row, Study
+from asc_search.study.int8 import versions_in
 from asc_search.study.objective import network_as_stored
 from asc_search.study.retrain import MODEL, trained_in
 from asc_search.study.run_folder import RunFolder
@@ -76,6 +77,7 @@ class Bench:
     def key(self, row: Row) -> str:
         """Short hash of all that a row's networks depend on, the rows it comes from included."""
         parts = [row.space.digest(), row.design, row.space.retrain.epochs, row.specialist, self.training.digest()]
+        parts += [astuple(row.space.retrain.int8)] if row.versions else []
         parts += [[self.key(self.rows[name]) if name else "" for name in names] for names in _parents(row)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
@@ -109,10 +111,6 @@ def measured(bench: Bench, row: Row) -> MeasuredRow | None:
         return None
     members = [bench.candidate(bench.rows[name]) for name in row.ensemble] or [bench.candidate(row)]
     costs = [price_candidate(one) for one in members]
-    groups = [name for name in ("real", "seen", "unseen") if all(name in test.groups for _, test in found)]
-    values = {"overall": tuple(test.accuracy for _, test in found)}
-    values |= {name: tuple(test.groups[name]["accuracy"] for _, test in found) for name in groups}
-    values |= {"log_loss": tuple(test.log_loss for _, test in found)}
     return MeasuredRow(
         row.name,
         sum(cost.params for cost in costs),
@@ -120,9 +118,36 @@ def measured(bench: Bench, row: Row) -> MeasuredRow | None:
         sum(cost.weight_bytes(one.weight_type) for cost, one in zip(costs, members, strict=True)),
         row.space.retrain.epochs,
         tuple(validation.accuracy for validation, _ in found),
-        values,
+        _values([test for _, test in found]),
         row.reported,
     )
+
+
+def measured_versions(bench: Bench, row: Row) -> list[MeasuredRow]:
+    """The float, the quantised and the quantised trained versions of a row of weight type int8, as rows of their own."""
+    whole = measured(bench, row) if row.versions else None
+    if whole is None:
+        return []
+    cost, rows = price_candidate(bench.candidate(row)), []
+    notes = [versions_in(bench.folder(row, seed)) for seed in range(row.space.retrain.seeds)]
+    for kind, name in row.versions.items():
+        found = [one for one in notes if one is not None and kind in one["test"]]
+        if not found:
+            continue
+        pairs = [tuple(Metrics.from_json(one[split][kind]) for split in ("validation", "test")) for one in found]
+        values = _values([test for _, test in pairs])
+        weight_bytes = cost.weight_bytes("fp32" if kind == "fp32" else "int8")
+        told = {"name": name, "weight_bytes": weight_bytes, "reported": {}, "values": values}
+        rows.append(replace(whole, **told, validation=tuple(validation.accuracy for validation, _ in pairs)))
+    return rows
+
+
+def _values(tests: Sequence[Metrics]) -> dict[str, tuple[float, ...]]:
+    """Columns of the table, a value a seed."""
+    groups = [name for name in ("real", "seen", "unseen") if all(name in test.groups for test in tests)]
+    values = {"overall": tuple(test.accuracy for test in tests)}
+    values |= {name: tuple(test.groups[name]["accuracy"] for test in tests) for name in groups}
+    return values | {"log_loss": tuple(test.log_loss for test in tests)}
 
 
 def _together(bench: Bench, row: Row, seed: int) -> tuple[Metrics, Metrics] | None:

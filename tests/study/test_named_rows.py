@@ -135,6 +135,29 @@ def test_an_ensemble_is_the_mean_of_clip_scores(tmp_path: Path, demo_folder: Pat
     assert rows["together"].values["log_loss"][0] == pytest.approx(expected.log_loss, abs=2e-3)
 
 
+def test_an_int8_row_is_shown_beside_its_float_and_trained_versions(tmp_path: Path, demo_folder: Path) -> None:
+    pytest.importorskip("torchao", reason="pip install 'asc-search[int8]'")
+    text = STUDY.replace("seeds: 2", "seeds: 1, int8_tolerance: -100, qat_epochs: 1").split("  special")[0]
+    text += "  small: {weight_type: int8}\ndirections:\n"
+    text += "  - {says: int8 costs, better: 'small, float', than: small}\n"
+    study = loads_study(text, "s.yaml", tmp_path).on(f"folder:{demo_folder}")
+    run = RunFolder(tmp_path / "run")
+    rows = {row.name: row for row in run_study(study, run, 1)}
+    assert list(rows) == ["generalist", "small", "small, float", "small, quantised", "small, quantised and trained"]
+    whole = rows["small, float"]
+    assert whole.weight_bytes == 4 * whole.params == 4 * rows["small"].weight_bytes, (
+        "biases in int8 count as one byte each"
+    )
+    # the float version is the very network that a row in fp16 is, before its rounding to 11 bits
+    assert whole.values["overall"][0] == pytest.approx(rows["generalist"].values["overall"][0], abs=0.06)
+    assert whole.values["log_loss"][0] == pytest.approx(rows["generalist"].values["log_loss"][0], abs=2e-3)
+    best = max(("small, quantised", "small, quantised and trained"), key=lambda name: rows[name].validation)
+    assert rows[best].values == rows["small"].values
+    assert "int8 costs: one seed" in markdown(list(rows.values()), study.directions, "")
+    with pytest.raises(SpaceError, match="'generalist, float' is not allowed"):
+        loads_study(text.replace("'small, float'", "'generalist, float'"), "s.yaml", tmp_path)
+
+
 def measured(name: str, *values: float) -> MeasuredRow:
     return MeasuredRow(name, 10, 20, 30, 2, values, {"overall": values, "log_loss": values}, {"overall": 50.0})
 
