@@ -81,9 +81,8 @@ def check_groups(space: Space, classes: Sequence[str]) -> None:
     """
     if not space.data.groups:
         return
-    mistakes, path = Mistakes(space.file), "data.groups"
-    root = parse(space.source_text, mistakes)
-    node = root.value["data"].value["groups"]
+    mistakes = Mistakes(space.file)
+    path, node = _groups_in(parse(space.source_text, mistakes), space.data.groups)
     known = {member for _, members in space.data.groups for member in members}
     if missing := [name for name in classes if name not in known]:
         mistakes.add(node.line, path, f"no group has {', '.join(missing)}; every class is in exactly one")
@@ -93,6 +92,16 @@ def check_groups(space: Space, classes: Sequence[str]) -> None:
                 what = f"{member} is no class of the data{near(member, classes) or '; they are ' + ', '.join(classes)}"
                 mistakes.add(node.value[name].line, join(path, name), what)
     mistakes.check()
+
+
+def _groups_in(root: Node, groups: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, Node]:
+    """Where ``groups`` are written: in the section ``data``, or in the row of a study that changes it."""
+    places = {"data.groups": root.value.get("data", Node({}, 1)).value.get("groups")}
+    rows = root.value["rows"].value if "rows" in root.value else {}
+    for name, row in rows.items():
+        places[join(join("rows", name), "data.groups")] = (row.value or {}).get("data.groups")
+    names = [name for name, _ in groups]
+    return next((path, node) for path, node in places.items() if node is not None and [*node.value] == names)
 
 
 def _texts(node: Node, path: str, mistakes: Mistakes) -> tuple[str, ...]:

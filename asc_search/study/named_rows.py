@@ -19,6 +19,7 @@ from asc_search.processes import side_by_side
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.rows import Row, Study
+from asc_search.space.sections import check_groups
 from asc_search.space.teachers import ModelTeacher
 from asc_search.study import int8
 from asc_search.study.dataset import open_data
@@ -45,6 +46,8 @@ def run_study(study: Study, run: RunFolder, parallel: int | None = None) -> list
         ]
         study, space = replace(study, rows=tuple(rows)), rows[0].space
         opened = open_data(space, run)
+        for row in rows[1:]:  # groups may differ
+            check_groups(row.space, opened.clips.classes)
         run.check_same({"source": space.data.source}, data=opened.clips.digest())
         bench = Bench(study, run, *(opened.clips.split(name) for name in ("train", "validation", "test")))
         tasks = {row.name: [(row.name, seed) for seed in range(row.space.retrain.seeds)] for row in rows}

@@ -135,6 +135,16 @@ def test_an_ensemble_is_the_mean_of_clip_scores(tmp_path: Path, demo_folder: Pat
     assert rows["together"].values["log_loss"][0] == pytest.approx(expected.log_loss, abs=2e-3)
 
 
+def test_groups_of_a_row_are_checked_where_they_are_written(tmp_path: Path, demo_folder: Path) -> None:
+    text = STUDY.replace("other: {", "other: {data.groups: {in: [bus, tram], out: [sea]}, ")
+    study = loads_study(text, "s.yaml", tmp_path).on(f"folder:{demo_folder}")
+    with pytest.raises(SpaceError) as caught:
+        run_study(study, RunFolder(tmp_path / "run"), 1)
+    said = str(caught.value)
+    assert "s.yaml:18: rows.other.data.groups: no group has" in said
+    assert "s.yaml:18: rows.other.data.groups.out: sea is no class of the data" in said
+
+
 def test_an_int8_row_is_shown_beside_its_float_and_trained_versions(tmp_path: Path, demo_folder: Path) -> None:
     pytest.importorskip("torchao", reason="pip install 'asc-search[int8]'")
     text = STUDY.replace("seeds: 2", "seeds: 1, int8_tolerance: -100, qat_epochs: 1").split("  special")[0]
