@@ -157,6 +157,26 @@ def test_training_reaches_every_parameter_with_finite_gradients(spec: NetSpec) -
     assert [name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()] == []
 
 
+def test_running_statistics_are_the_batch_s_after_fifty_steps(spec: NetSpec) -> None:
+    """Else what was trained for a few hundred steps, as in a search, is not what is measured."""
+    torch.manual_seed(2)
+    network, x = build(spec), 3 * torch.randn(8, *spec.input) + 2
+    norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for one in network.modules():
+        if isinstance(one, nn.Dropout | nn.Dropout2d):
+            one.p = 0.0
+    fed: dict[nn.Module, torch.Tensor] = {}
+    for norm in norms:
+        norm.register_forward_pre_hook(lambda norm, given: fed.__setitem__(norm, given[0].detach()))
+    with torch.no_grad():
+        for _ in range(50):
+            network.train()(x)
+    for norm, seen in fed.items():
+        over = [axis for axis in range(seen.dim()) if axis != 1]
+        mean, spread = seen.mean(over), seen.std(over)
+        assert ((norm.running_mean - mean).abs() <= 0.02 * (mean.abs() + spread)).all()  # 0.9 ** 50 of it are missing
+
+
 def test_spec_and_weights_rebuild_the_network(spec: NetSpec) -> None:
     network = awakened(spec)
     again = NetSpec.from_json(json.loads(json.dumps(spec.to_json())))

@@ -1,7 +1,8 @@
 """MN: the inverted residual of MobileNetV3, and its stem.
 
 Sources: Howard et al., "Searching for MobileNetV3" (2019), section 5; Schmid et al., "Efficient Large-Scale Audio Tagging"
-(2023), EfficientAT: squeeze-excitation with a plain sigmoid, BatchNorm eps 0.001 and momentum 0.01.
+(2023), EfficientAT: squeeze-excitation with a plain sigmoid, BatchNorm eps 0.001. Its momentum of 0.01 is for trainings of
+hundreds of thousands of steps: after a few hundred, as in a search, running statistics would be those of a network long gone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from asc_search.nets.ledger import Ledger, Map
 from asc_search.nets.spec import LayerSpec, Scalar
 
 EPS = 0.001
-_conv = partial(conv_bn_layers, norm=partial(nn.BatchNorm2d, eps=EPS, momentum=0.01))
+_conv = partial(conv_bn_layers, norm=partial(nn.BatchNorm2d, eps=EPS))
 
 OPTIONS = {
     "expand": Option("bool", True, "1x1 expansion first; without it the expanded width is the input's"),
