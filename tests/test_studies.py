@@ -7,15 +7,23 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import SHARED, asc_search
 
+from asc_search.data.clips import Clips
+from asc_search.oracle.budget import price_candidate
 from asc_search.oracle.feasibility import estimate
 from asc_search.space.load import load
+from asc_search.space.rows import load_study
+from asc_search.study.row_results import Bench
+from asc_search.study.run_folder import RunFolder
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 WEIGHTS = SHARED / "data" / "weights" / "mn04_as_mAP_432.pt"
-FILES = sorted(file for file in STUDIES.rglob("*.yaml") if "\nrows:" not in file.read_text())
+EVERY = sorted(STUDIES.rglob("*.yaml"))
+ROWS = [file for file in EVERY if "\nrows:" in file.read_text()]
+FILES = [file for file in EVERY if file not in ROWS]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -28,6 +36,29 @@ def test_a_study_loads_and_most_of_it_is_within_its_limits(file: Path, tmp_path:
     (tmp_path / file.name).write_text(text)
     found = estimate(load(tmp_path / file.name), 10, 500)
     assert found.share > 0.05
+
+
+@pytest.mark.parametrize("file", ROWS, ids=lambda file: file.stem)
+def test_a_study_of_rows_loads_and_its_table_is_that_of_its_figures(file: Path, tmp_path: Path) -> None:
+    if WEIGHTS.is_file():
+        shutil.copy(WEIGHTS, tmp_path)
+    elif "kind: tagger" in file.read_text():
+        pytest.skip("the tagger's weights are not beside the checkout (../shared/data/weights)")
+    (tmp_path / file.name).write_text(file.read_text())
+    study = load_study(tmp_path / file.name)
+    bench = Bench(study, RunFolder(tmp_path / "run"), *(Clips(Path(), tuple("abcdefghij"), *(((),) * 5)),) * 3)
+    costs = {row.name: price_candidate(bench.candidate(row)).params for row in study.rows if not row.ensemble}
+    if file.with_suffix(".csv").is_file():
+        with file.with_suffix(".csv").open() as lines:
+            told = {line["row"].removeprefix("'"): line for line in csv.DictReader(lines)}  # else + would be a formula
+        table = file.with_suffix(".md").read_text()
+        assert [*told] == [name for row in study.rows for name in (row.name, *row.versions.values()) if name in told]
+        assert {row.name for row in study.rows} <= {*told}
+        assert {name: int(told[name]["params"]) for name in costs} == costs
+        for name, line in told.items():
+            values = 100 * np.array(line["overall_values"].split(";"), float)
+            assert f"| {name} | {int(line['params']):,} |" in table
+            assert f" {values.mean():.1f} ± {values.std(ddof=1):.1f} " in table
 
 
 def small(text: str) -> str:
