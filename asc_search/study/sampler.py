@@ -8,7 +8,7 @@ rung (``surrogate``) has it. Nothing is learnt from rejected draws, as none is m
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -48,10 +48,13 @@ SHAPED_AT = (0, 8, 16, 32, 64, 128)  # numbers of measurements at which the cova
 
 @dataclass(frozen=True)
 class History:
-    """What was measured so far: trials that were trained, and ``pending`` ones under way elsewhere."""
+    """What was measured so far: trials that were trained, and ``pending`` ones under way elsewhere; ``encode`` gives the
+    points of some of them as the model sees them, (n, d).
+    """
 
     trials: Sequence[FrozenTrial]
     pending: Sequence[FrozenTrial]
+    encode: Callable[[Sequence[FrozenTrial]], np.ndarray]
 
 
 class PricedSampler(BaseSampler):
@@ -65,6 +68,7 @@ class PricedSampler(BaseSampler):
         self._space, self._key, self._price, self._seed, self._startup = space, key, price, seed, startup
         self._proposed: dict[int, Mapping[str, Any]] = {}
         self._apart: tuple[int, ...] = ()
+        self._points: dict[int, np.ndarray] = {}  # of trials by number, (d,): what a trial was given stays
 
     def draw_beside(self, others: bool) -> None:
         """Say whether other workers draw at the same time: proposals are then other ones than theirs."""
@@ -95,18 +99,28 @@ class PricedSampler(BaseSampler):
         pool = pool_for(self._space, self._key, self._price, derived_seed(self._seed, "pool", number // ERA))
         if pool.points is None:
             return {}
-        history = history_of(study, number)
+        history = History(*history_of(study, number), self._encode)
         if len(history.trials) < self._startup:
-            return recorded(self._space, pool.points.columns, _untried(self._space, pool.points, history, rng))
+            return recorded(self._space, pool.points.columns, _untried(pool.points, history, rng))
         return propose(self._space, self._price, pool, history, rng, number)
 
+    def _encode(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
+        fresh = [one for one in trials if one.number not in self._points]
+        if fresh:
+            records = [one.params for one in fresh]
+            columns = draw_columns(
+                self._space, np.random.default_rng(0), len(fresh), known_columns(self._space, records)
+            )
+            self._points |= zip((one.number for one in fresh), encoded(self._space, columns), strict=True)
+        return np.stack([self._points[one.number] for one in trials])
 
-def history_of(study: optuna.Study, number: int) -> History:
-    """The trials that count for the draw of trial ``number``."""
+
+def history_of(study: optuna.Study, number: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """The trials that count for the draw of trial ``number``: those that were trained, those under way elsewhere."""
     trials = study._get_trials(deepcopy=False, use_cache=True)  # as Optuna's samplers do: read once for a draw
     done = [one for one in trials if one.state is TrialState.COMPLETE and one.user_attrs.get("rungs")]
     pending = [one for one in trials if one.state is TrialState.RUNNING and one.number != number]
-    return History(done, [one for one in pending if "digest" in one.user_attrs])
+    return done, [one for one in pending if "digest" in one.user_attrs]
 
 
 @dataclass(frozen=True)
@@ -139,7 +153,7 @@ def learn(space: Space, history: History) -> Learnt:
     """A model of the accuracy from ``history``, which is not empty."""
     trials = _chosen(history.trials)
     everyone = [*trials, *history.pending]
-    features, costs = _features(space, everyone), np.array([relative_costs(space, one.user_attrs) for one in everyone])
+    features, costs = history.encode(everyone), np.array([relative_costs(space, one.user_attrs) for one in everyone])
     rows, rungs, errors = [], [], []
     for row, trial in enumerate(trials):
         for rung, reached in enumerate(trial.user_attrs["rungs"]):
@@ -205,16 +219,12 @@ def propose(
     return recorded(space, columns, row)
 
 
-def _features(space: Space, trials: Sequence[FrozenTrial]) -> np.ndarray:
-    """The points of ``trials`` as the model sees them, (n, d)."""
-    records = [one.params for one in trials]
-    return encoded(space, draw_columns(space, np.random.default_rng(0), len(records), known_columns(space, records)))
-
-
-def _untried(space: Space, points: Points, history: History, rng: np.random.Generator) -> int:
+def _untried(points: Points, history: History, rng: np.random.Generator) -> int:
     """A random one of ``points``, if possible not one of ``history``: spaces may be small."""
-    features = _features(space, [*history.trials, *history.pending])
-    row = int(rng.integers(len(points.costs)))
+    row, tried = int(rng.integers(len(points.costs))), [*history.trials, *history.pending]
+    if not tried:
+        return row
+    features = history.encode(tried)
     if _known(points.features[row : row + 1], features)[0]:
         fresh = np.flatnonzero(~_known(points.features, features))
         row = int(rng.choice(fresh)) if len(fresh) else row
