@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.bench.bars import at_least, at_most, report
@@ -25,6 +24,7 @@ from asc_search.deploy.models import torch_run
 from asc_search.deploy.session import extra, latency_ms, open_session
 from asc_search.nets.network import Network
 from asc_search.nets.systems import system
+from asc_search.processes import cpu_threads
 from asc_search.progress import Stage
 from asc_search.space.candidate import Training
 from asc_search.train.batches import batch_count, epoch_batches
@@ -55,33 +55,28 @@ def bench_deploy() -> dict[str, Any]:
     from asc_search.deploy.onnx_network import network_graph
     from asc_search.deploy.qdq import qdq_graph
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            clips = open_source("demo", folder, allow_leaky_split=True, demo_size=DEMO).clips
-            training, test, frontend = clips.split("train"), clips.split("test"), FrontEnd()
-            network = _trained(folder, training, frontend)
-            eager = torch_run(network)
-            reference = open_test(folder, test, frontend, eager)
-            calibration = calibration_features(folder, training, frontend).astype(np.float32)
-            int8_network = quantised(network, calibration)
-            int8_reference = open_test(folder, test, frontend, torch_run(int8_network))
-            graph = network_graph(network, frontend.shape, fold=True)
-            files = {
-                "float": graph.SerializeToString(),
-                "int8": program_of(int8_network, frontend.shape),
-                "qdq": qdq_graph(int8_network, frontend.shape).SerializeToString(),
-                "onnxruntime": quantised_by_onnxruntime(graph, calibration).SerializeToString(),
-            }
-            runs = {kind: (open_program if kind == "int8" else open_session)(file) for kind, file in files.items()}
-            scored = {kind: reference.probabilities_of(run, kind) for kind, run in runs.items()}
-            window = reference.windows.values[:1].astype("float32")
-            calls = {kind: partial(run, window) for kind, run in {"eager": eager, **runs}.items()}
-            rounds = [latency_ms(calls, rounds=1) for _ in range(7)]
-    finally:
-        torch.set_num_threads(threads)
+    with cpu_threads(1), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = open_source("demo", folder, allow_leaky_split=True, demo_size=DEMO).clips
+        training, test, frontend = clips.split("train"), clips.split("test"), FrontEnd()
+        network = _trained(folder, training, frontend)
+        eager = torch_run(network)
+        reference = open_test(folder, test, frontend, eager)
+        calibration = calibration_features(folder, training, frontend).astype(np.float32)
+        int8_network = quantised(network, calibration)
+        int8_reference = open_test(folder, test, frontend, torch_run(int8_network))
+        graph = network_graph(network, frontend.shape, fold=True)
+        files = {
+            "float": graph.SerializeToString(),
+            "int8": program_of(int8_network, frontend.shape),
+            "qdq": qdq_graph(int8_network, frontend.shape).SerializeToString(),
+            "onnxruntime": quantised_by_onnxruntime(graph, calibration).SerializeToString(),
+        }
+        runs = {kind: (open_program if kind == "int8" else open_session)(file) for kind, file in files.items()}
+        scored = {kind: reference.probabilities_of(run, kind) for kind, run in runs.items()}
+        window = reference.windows.values[:1].astype("float32")
+        calls = {kind: partial(run, window) for kind, run in {"eager": eager, **runs}.items()}
+        rounds = [latency_ms(calls, rounds=1) for _ in range(7)]
     taken = {kind: median(one[kind] for one in rounds) for kind in calls}
     found = {kind: reference.parity(probabilities) for kind, probabilities in scored.items()}
     ran = {

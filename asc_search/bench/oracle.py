@@ -8,7 +8,6 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-import torch
 
 from asc_search.bench.bars import at_least, at_most, report
 from asc_search.bench.mixed import mixed_space
@@ -16,6 +15,7 @@ from asc_search.errors import AscSearchError
 from asc_search.nets.network import build
 from asc_search.oracle.batch import Prices, price_columns
 from asc_search.oracle.nessi import count_module
+from asc_search.processes import cpu_threads
 from asc_search.progress import bar
 from asc_search.space.columns import Columns, draw_columns, recorded
 from asc_search.space.draw import FixedSuggest, draw
@@ -35,35 +35,30 @@ def bench_oracle(space: Path | None, checked: int) -> dict[str, Any]:
     ``checked`` candidates are compared number by number with the module's own counts.
     """
     measured = mixed_space() if space is None else load(space)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with bar() as progress:
-            task = progress.add_task("drawing and counting", total=REPEATS * BUILT + checked)
-            rates, counted, fits, compared, wrong = [], [], [], 0, 0
-            for repeat in range(REPEATS):
-                start = time.perf_counter()
-                columns = draw_columns(measured, np.random.default_rng(repeat), DRAWS)
-                prices = price_columns(measured, columns, CLASSES)
-                rates.append(DRAWS / (time.perf_counter() - start))
-                fits.append(float(prices.fits.mean()))
-                share = checked // REPEATS + (repeat < checked % REPEATS)
-                chosen = _small(prices, BUILT + share)
-                compared += len(chosen)
-                if not len(chosen):
-                    raise AscSearchError(
-                        f"none of {DRAWS:,} points can be built with at most {LARGEST_MACS:,} MACs; nothing to count"
-                    )
-                start = time.perf_counter()
-                for index in chosen[:BUILT]:
-                    wrong += _differs(measured, columns, prices, index)
-                    progress.advance(task)
-                counted.append((time.perf_counter() - start) / len(chosen[:BUILT]))
-                for index in chosen[BUILT:]:
-                    wrong += _differs(measured, columns, prices, index)
-                    progress.advance(task)
-    finally:
-        torch.set_num_threads(threads)
+    with cpu_threads(1), bar() as progress:
+        task = progress.add_task("drawing and counting", total=REPEATS * BUILT + checked)
+        rates, counted, fits, compared, wrong = [], [], [], 0, 0
+        for repeat in range(REPEATS):
+            start = time.perf_counter()
+            columns = draw_columns(measured, np.random.default_rng(repeat), DRAWS)
+            prices = price_columns(measured, columns, CLASSES)
+            rates.append(DRAWS / (time.perf_counter() - start))
+            fits.append(float(prices.fits.mean()))
+            share = checked // REPEATS + (repeat < checked % REPEATS)
+            chosen = _small(prices, BUILT + share)
+            compared += len(chosen)
+            if not len(chosen):
+                raise AscSearchError(
+                    f"none of {DRAWS:,} points can be built with at most {LARGEST_MACS:,} MACs; nothing to count"
+                )
+            start = time.perf_counter()
+            for index in chosen[:BUILT]:
+                wrong += _differs(measured, columns, prices, index)
+                progress.advance(task)
+            counted.append((time.perf_counter() - start) / len(chosen[:BUILT]))
+            for index in chosen[BUILT:]:
+                wrong += _differs(measured, columns, prices, index)
+                progress.advance(task)
     speedup = median(rate * seconds for rate, seconds in zip(rates, counted, strict=True))
     ran = {
         "space": "all registered layer families" if space is None else str(space),

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from asc_search.bench.bars import at_least, at_most, report
 from asc_search.bench.postgres import postgres
-from asc_search.bench.simulated_trials import CLASSES, Simulation, fill, spend
+from asc_search.bench.simulated_trials import Simulation, fill, spend
 from asc_search.progress import console
 from asc_search.scale.worker import work_on
-from asc_search.study.create import make_sampler, sqlite_url, trained_count
-from asc_search.study.drawing import draw_candidate
+from asc_search.study.create import sqlite_url, trained_count
 
 WORKERS = 8
 EPOCH_S = 2.0
@@ -26,14 +27,14 @@ EACH = 10  # trainings a worker in each round: all begin at once, and the last t
 ROUNDS = 3
 ROWS = 1000
 TRAININGS = 20  # timed in each round at ROWS rows
-DRAWS = 5
+START_S = 3.0
 
 
 def bench_scale(rounds: int = ROUNDS) -> dict[str, Any]:
     """Measure both on PostgreSQL, started for the purpose; the overhead on SQLite, too.
 
     Efficiency is that of trainings of two seconds which need no CPU: what is lost is what workers wait for each other and the
-    time the framework takes. Workers are started before the clock is.
+    time the framework takes. Workers are started before the clock is, and have made the pool that they draw from.
     """
     was_quiet, console.quiet = console.quiet, True
     try:
@@ -52,7 +53,6 @@ def bench_scale(rounds: int = ROUNDS) -> dict[str, Any]:
         f"trainings_per_s_of_{WORKERS}": round(median(together), 4),
         "rows": ROWS,
         "overhead_ms_a_training": round(median(one.a_training for one in overheads), 1),
-        "draw_ms": round(median(one.a_draw for one in overheads), 1),
         "first_look_ms": round(median(one.first_look for one in overheads), 1),
         "sqlite_overhead_ms": round(median(one.a_trial for one in on_sqlite), 1),
         "load_average": round(os.getloadavg()[0], 1),
@@ -69,7 +69,7 @@ def _efficiency(url: str, folder: Path, rounds: int) -> tuple[list[float], list[
     context = multiprocessing.get_context("spawn")
     ratios, alone, together = [], [], []
     with ProcessPoolExecutor(WORKERS, context, _quiet) as pool:
-        list(pool.map(_nap, [1.0] * WORKERS))  # all are started
+        list(pool.map(_begin, [url] * WORKERS, [str(folder)] * WORKERS))
         for number in range(rounds):
             rates = []
             for workers in (1, WORKERS):
@@ -87,21 +87,24 @@ def _efficiency(url: str, folder: Path, rounds: int) -> tuple[list[float], list[
     return ratios, alone, together
 
 
-def _nap(seconds: float) -> None:
-    time.sleep(seconds)
-
-
 def _quiet() -> None:
     console.quiet = True
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
+
+
+def _begin(url: str, folder: str) -> None:
+    """Draw once, in a study of this process alone; slow enough that each process gets a call."""
+    begun = Simulation(f"begin-{os.getpid()}", f"{folder}/begin-{os.getpid()}", 1, 1.0)
+    spend(url, begun)
+    time.sleep(START_S)
 
 
 @dataclass(frozen=True)
 class _Overhead:
-    """Milliseconds of one round: a trial (refused ones, too), a training, a draw, and a worker's first look at the study."""
+    """Milliseconds of one round: a trial (refused ones, too), a training, and a worker's first look at the study."""
 
     a_trial: float
     a_training: float
-    a_draw: float
     first_look: float
 
 
@@ -117,15 +120,9 @@ def _overhead(url: str, folder: Path, rounds: int) -> list[_Overhead]:
         looked_ms = 1000 * (time.perf_counter() - begin)
         before, trained = len(study.get_trials(deepcopy=False)), trained_count(study)
         simulation = replace(first, trials=trained + TRAININGS)
-        space, draws = simulation.space, []
-        study.sampler = make_sampler(space, study)
-        for _ in range(DRAWS):
-            begin = time.perf_counter()
-            draw_candidate(study, space, len(CLASSES))
-            draws.append(1000 * (time.perf_counter() - begin))
         begin = time.perf_counter()
         work_on(study, simulation.setting)
         took_ms = 1000 * (time.perf_counter() - begin)
         trials = len(study.get_trials(deepcopy=False)) - before
-        found.append(_Overhead(took_ms / trials, took_ms / TRAININGS, median(draws), looked_ms))
+        found.append(_Overhead(took_ms / trials, took_ms / TRAININGS, looked_ms))
     return found

@@ -21,6 +21,7 @@ from asc_search.deploy.executorch import open_program, program_of
 from asc_search.deploy.session import Run, latency_ms, open_session
 from asc_search.errors import ExportError
 from asc_search.nets.graph_file import described
+from asc_search.processes import cpu_threads
 from asc_search.progress import bar
 from asc_search.train.model_file import Model, load_model
 
@@ -162,13 +163,8 @@ def latencies(folder: Path, model: Model, models: Mapping[str, Measured]) -> dic
     calls: dict[str, Callable[[], object]] = {
         name: partial(run, wave if name in WAVEFORM.values() else features) for name, run in opened.items()
     }
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with busy("timing"):
-            return latency_ms({"pytorch": partial(torch_run(model.whole), features), **calls})
-    finally:
-        torch.set_num_threads(threads)
+    with busy("timing"), cpu_threads(1):
+        return latency_ms({"pytorch": partial(torch_run(model.whole), features), **calls})
 
 
 def _opened(path: Path) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +13,14 @@ import optuna
 from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from asc_search.errors import RunFolderError
 from asc_search.oracle.budget import assess
@@ -50,12 +59,7 @@ def open_storage(url: str, grace_s: int = GRACE_S) -> SharedStorage:
         parsed = make_url(url)
         if parsed.drivername in ("postgres", "postgresql"):
             parsed = parsed.set(drivername="postgresql+psycopg")
-        storage = SharedStorage(
-            parsed.render_as_string(hide_password=False),
-            engine_kwargs=_engine(parsed),
-            heartbeat_interval=max(1, grace_s // 10),
-            grace_period=grace_s,
-        )
+        storage = _opened(parsed, grace_s)
     except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
         raise RunFolderError(
             f"--storage {hidden}: cannot be opened ({type(error).__name__}); is it running and reachable?"
@@ -69,6 +73,23 @@ def open_storage(url: str, grace_s: int = GRACE_S) -> SharedStorage:
 
         storage.engine.dispose()
     return storage
+
+
+def _opened(url: URL, grace_s: int) -> SharedStorage:
+    """The storage; its tables are made where there are none, perhaps by several workers at once, of whom one succeeds."""
+    for last in (False,) * 4 + (True,):
+        try:
+            return SharedStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs=_engine(url),
+                heartbeat_interval=max(1, grace_s // 10),
+                grace_period=grace_s,
+            )
+        except (IntegrityError, ProgrammingError, OperationalError) as error:
+            if last or not any(said in str(error.orig) for said in ("already exists", "UNIQUE", "unique")):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    raise AssertionError
 
 
 def _engine(url: URL) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from asc_search.processes import cpu_threads
 from asc_search.space.columns import draw_columns, known_columns, recorded
 from asc_search.space.encoding import encoded
 from asc_search.space.space import Space
@@ -84,7 +85,8 @@ class PricedSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         if trial.number not in self._proposed:
-            self._proposed = {trial.number: self._propose(study, trial.number)}
+            with cpu_threads(1):  # its matrices are small: more only wait for each other
+                self._proposed = {trial.number: self._propose(study, trial.number)}
         proposed = self._proposed[trial.number]
         if param_name in proposed:
             value = param_distribution.to_internal_repr(proposed[param_name])

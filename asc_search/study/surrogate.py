@@ -60,7 +60,8 @@ class Surrogate:
     def log_likelihood(self) -> float:
         """Of the observations, the best scale of their variance taken."""
         n = len(self._residual)
-        return -0.5 * n * np.log(self._residual @ self._weights / n) - float(np.log(np.diag(self._factor)).sum())
+        spread = max(float(self._residual @ self._weights) / n, 1e-12)  # none where all measured the same
+        return -0.5 * n * np.log(spread) - float(np.log(np.diag(self._factor)).sum())
 
     def predict(
         self, features: np.ndarray, prices: np.ndarray, rung: int, trial: np.ndarray | None = None

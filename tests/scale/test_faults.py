@@ -6,15 +6,17 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from crews import Crew, check_whole, prepared, until
 from optuna.trial import TrialState
 
 from asc_search.bench.postgres import Server, postgres
 from asc_search.bench.simulated_trials import Simulation
-from asc_search.study.create import sqlite_url
+from asc_search.study.create import open_storage, sqlite_url
 from asc_search.study.storage import WORKER
 
 KILLS = int(os.environ.get("ASC_SEARCH_KILLS", "5"))  # 50 by hand
@@ -88,6 +90,20 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(server: Server, tmp_path:
     assert after.user_attrs[WORKER] != first and "no sign of life" in after.user_attrs["deaths"][0]["why"]
     assert "another worker has it now" in crew.said()
     check_whole(study, plan, candidates)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_many_may_open_an_empty_database_at_once(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    if kind == "postgresql":
+        server = request.getfixturevalue("server")
+        engine = sa.create_engine(server.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text("CREATE DATABASE empty"))
+        url = server.url.rsplit("/", 1)[0] + "/empty"
+    with ThreadPoolExecutor(8) as pool:
+        storages = list(pool.map(open_storage, [url] * 8))
+    assert [one.get_all_studies() for one in storages] == [[]] * 8
 
 
 def test_the_budget_is_that_of_all_workers(server: Server, tmp_path: Path) -> None:
