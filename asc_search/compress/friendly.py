@@ -21,7 +21,8 @@ CONVOLUTIONS = (ATEN.conv2d.default, ATEN.conv1d.default, ATEN.convolution.defau
 def make_friendly(graph: fx.GraphModule) -> fx.GraphModule:
     """``graph`` (exported, with dynamic batch) rewritten in place; its values in evaluation mode stay but for rounding.
 
-    A BatchNorm that follows no convolution becomes a depthwise 1x1 convolution: its statistics are fixed from here on.
+    A BatchNorm that follows no convolution becomes a depthwise 1x1 convolution, or goes into the two convolutions whose sum it
+    normalises: its statistics are fixed from here on.
     """
     rewrites = {
         ATEN.mean.dim: _mean,
@@ -95,9 +96,57 @@ def _lone_norm(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
         return None
     scale, shift, mean, variance = (tensor_of(graph, one).detach() for one in node.args[1:5])
     factor = scale / torch.sqrt(variance + node.args[7])
+    if x.target is ATEN.add.Tensor and len(x.users) == 1 and all(_only(one, x) for one in x.args):
+        return _normed_sum(graph, x, factor, shift - mean * factor)
     weight = _held(graph, f"{node.name}_weight", factor.reshape(-1, 1, 1, 1).clone(), node)
     bias = _held(graph, f"{node.name}_bias", shift - mean * factor, node)
     return _called(graph, node, ATEN.conv2d.default, x, weight, bias, [1, 1], [0, 0], [1, 1], len(factor))
+
+
+def _only(node: object, user: fx.Node) -> bool:
+    """Whether ``node`` is a convolution over two axes that ``user`` alone reads."""
+    return isinstance(node, fx.Node) and node.target is ATEN.conv2d.default and list(node.users) == [user]
+
+
+def _normed_sum(graph: fx.GraphModule, total: fx.Node, factor: torch.Tensor, shift: torch.Tensor) -> fx.Node:
+    """``factor`` a channel times the sum of two convolutions, plus ``shift``: in the weights and biases of both.
+
+    With one range for all channels of a map, an int8 sum whose channels a BatchNorm makes alike would lose the small ones.
+    Where both read one convolution's map channel by channel (DSSC), its channels are made alike, too.
+    """
+    first, second = total.args
+    factors, source = factor, first.args[0]
+    shared = source is second.args[0] and source.target is ATEN.conv2d.default and {*source.users} == {first, second}
+    if shared and all(_by_channel(one) for one in (first, second)):
+        own = tensor_of(graph, source.args[1]).detach()
+        size = own.abs().flatten(1).amax(1).clamp(min=1e-12)
+        source, factors = _scaled(graph, source, source.args[0], 1 / size, 1 / size), factor * size
+    read = [source if shared else one.args[0] for one in (first, second)]
+    scaled = _scaled(graph, first, read[0], factors, factor, shift)
+    return _called(graph, total, ATEN.add.Tensor, scaled, _scaled(graph, second, read[1], factors, factor))
+
+
+def _by_channel(node: fx.Node) -> bool:
+    channels = _shape(node.args[0])[1]
+    return len(node.args) > 6 and node.args[6] == channels == _shape(node)[1]
+
+
+def _scaled(
+    graph: fx.GraphModule,
+    node: fx.Node,
+    x: fx.Node,
+    weights: torch.Tensor,
+    biases: torch.Tensor,
+    shift: torch.Tensor | None = None,
+) -> fx.Node:
+    """The convolution ``node`` of ``x`` with its weights and bias times such factors an output channel, and ``shift`` added."""
+    kernel, known = node.args[1], node.args[2] if len(node.args) > 2 else None
+    weight = _held(graph, f"{node.name}_scaled", tensor_of(graph, kernel).detach() * weights.reshape(-1, 1, 1, 1), node)
+    bias = None if known is None else tensor_of(graph, known).detach() * biases
+    if shift is not None:
+        bias = shift.clone() if bias is None else bias + shift
+    held = None if bias is None else _held(graph, f"{node.name}_bias", bias, node)
+    return _called(graph, node, ATEN.conv2d.default, x, weight, held, *node.args[3:])
 
 
 def _wide_conv(graph: fx.GraphModule, node: fx.Node) -> fx.Node:
