@@ -75,6 +75,10 @@ class PricedSampler(BaseSampler):
         """Say whether other workers draw at the same time: proposals are then other ones than theirs."""
         self._apart = (secrets.randbits(64),) if others else ()
 
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Forget what was proposed under this number before: a known design may have been drawn for under it."""
+        self._proposed = {}
+
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
 

@@ -12,7 +12,7 @@ from support import asc_search
 
 from asc_search.errors import SpaceError
 from asc_search.report.rows_table import in_words, markdown, write_rows
-from asc_search.space.rows import Direction, load_study, loads_study
+from asc_search.space.rows import Direction, loads_study
 from asc_search.study.named_rows import run_study
 from asc_search.study.retrain import MODEL
 from asc_search.study.row_results import MeasuredRow
@@ -206,15 +206,3 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     done = asc_search("study", tmp_path / "s.yaml", "--data", "demo", "--out", tmp_path / "run")
     assert done.returncode == 1 and "s.yaml:18: network.stages.0.depth" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-STUDIES = (Path(__file__).parents[2] / "studies").glob("*.yaml")
-
-
-@pytest.mark.parametrize(
-    "file", sorted(file for file in STUDIES if "\nrows:" in file.read_text()), ids=lambda path: path.name
-)
-def test_the_studies_can_be_loaded(file: Path) -> None:
-    study = load_study(file)
-    assert len(study.rows) > 3 and study.directions and study.source
-    assert all(row.space.retrain.seeds == 3 for row in study.rows)
