@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 
+import pytest
 import torch
+from support import tone_clips
+
+from asc_search.data.clips import Clips
+from asc_search.space.teachers import PasstTeacher
 
 State = dict[str, torch.Tensor]
 
@@ -44,3 +51,13 @@ def random_passt(width: int = 128, depth: int = 2, labels: int = 7) -> State:
     linear("head.1", width, labels)
     linear("head_dist", width, labels)
     return state
+
+
+def passt_on_tones(folder: Path) -> tuple[PasstTeacher, Clips]:
+    """A teacher from a random file, and eight tones to tell apart; skipped where the package is not installed."""
+    if importlib.util.find_spec("hear21passt") is None:
+        pytest.skip("needs hear21passt (pip install 'asc-search[teachers]')")
+    (folder / "audio").mkdir()
+    weights = folder / "passt.pt"
+    torch.save(random_passt(labels=527), weights)
+    return PasstTeacher("passt", weights, weights.name, 1e-3), tone_clips(folder / "audio", 8, 32_000)

@@ -68,7 +68,7 @@ def _efficiency(url: str, folder: Path, rounds: int) -> tuple[list[float], list[
     """Of each round: throughput of all workers over that of one times their number; both throughputs a second."""
     context = multiprocessing.get_context("spawn")
     ratios, alone, together = [], [], []
-    with ProcessPoolExecutor(WORKERS, context, _quiet) as pool:
+    with ProcessPoolExecutor(WORKERS, context, _as_one_of_many) as pool:
         list(pool.map(_begin, [url] * WORKERS, [str(folder)] * WORKERS))
         for number in range(rounds):
             rates = []
@@ -87,7 +87,7 @@ def _efficiency(url: str, folder: Path, rounds: int) -> tuple[list[float], list[
     return ratios, alone, together
 
 
-def _quiet() -> None:
+def _as_one_of_many() -> None:
     console.quiet = True
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
 

@@ -100,8 +100,12 @@ def _groups_in(root: Node, groups: Sequence[tuple[str, tuple[str, ...]]]) -> tup
     rows = root.value["rows"].value if "rows" in root.value else {}
     for name, row in rows.items():
         places[join(join("rows", name), "data.groups")] = (row.value or {}).get("data.groups")
-    names = [name for name, _ in groups]
-    return next((path, node) for path, node in places.items() if node is not None and [*node.value] == names)
+    for path, node in places.items():
+        if node is not None and [*groups] == [
+            (name, tuple(str(member.value) for member in listed.value)) for name, listed in node.value.items()
+        ]:
+            return path, node
+    raise AssertionError("groups that are written nowhere")
 
 
 def _texts(node: Node, path: str, mistakes: Mistakes) -> tuple[str, ...]:

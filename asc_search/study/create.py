@@ -13,14 +13,7 @@ import optuna
 from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    IntegrityError,
-    NoSuchModuleError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from asc_search.errors import RunFolderError
 from asc_search.oracle.budget import assess
@@ -39,6 +32,7 @@ warnings.filterwarnings("ignore", message="Heartbeat of storage")  # it is given
 
 CLASSES = 10  # of a study that does not say how many
 GRACE_S = 600
+OPENED_AT_MOST = 5  # times, while others make the same tables
 
 
 def open_storage(url: str, grace_s: int = GRACE_S) -> SharedStorage:
@@ -77,7 +71,8 @@ def open_storage(url: str, grace_s: int = GRACE_S) -> SharedStorage:
 
 def _opened(url: URL, grace_s: int) -> SharedStorage:
     """The storage; its tables are made where there are none, perhaps by several workers at once, of whom one succeeds."""
-    for last in (False,) * 4 + (True,):
+    tries = 0
+    while True:
         try:
             return SharedStorage(
                 url.render_as_string(hide_password=False),
@@ -85,11 +80,13 @@ def _opened(url: URL, grace_s: int) -> SharedStorage:
                 heartbeat_interval=max(1, grace_s // 10),
                 grace_period=grace_s,
             )
-        except (IntegrityError, ProgrammingError, OperationalError) as error:
-            if last or not any(said in str(error.orig) for said in ("already exists", "UNIQUE", "unique")):
+        except DBAPIError as error:
+            tries += 1
+            if tries == OPENED_AT_MOST or not any(
+                what in str(error.orig).lower() for what in ("already exists", "unique")
+            ):
                 raise
             time.sleep(random.uniform(0.1, 0.5))
-    raise AssertionError
 
 
 def _engine(url: URL) -> dict[str, Any]:
@@ -175,7 +172,7 @@ def make_sampler(space: Space, study: optuna.Study) -> optuna.samplers.BaseSampl
     that promise most (``PricedSampler``).
 
     What is drawn depends on the space's seed, the trial's number and the trials that ended, so that a resumed search goes on
-    with the draws of an undisturbed one. Beside other workers, ``draw_beside`` sets it apart from theirs.
+    with the draws of an undisturbed one. Beside other workers a draw is another one than theirs.
     """
     known = study.user_attrs
     classes = known.get("classes", len(space.data.labels) or CLASSES)

@@ -94,7 +94,7 @@ def measure_versions(folders: Sequence[Path], test: Clips, features: Path, seen_
     """
     notes: list[dict[str, Mapping[str, Any]]] = []
     for folder in folders:
-        measure_on_test(folder, test, features, seen_devices)
+        measure_stored(folder, test, features, seen_devices)
         known = versions_in(folder)
         if known is None:
             return {}
@@ -106,7 +106,7 @@ def measure_versions(folders: Sequence[Path], test: Clips, features: Path, seen_
     }
 
 
-def measure_on_test(folder: Path, test: Clips, features: Path, seen_devices: Collection[str]) -> None:
+def measure_stored(folder: Path, test: Clips, features: Path, seen_devices: Collection[str]) -> None:
     """Measure every version in ``folder`` on ``test``, once; nothing where it is of no int8 network."""
     known = read_json(_note(folder, "validation"))
     if known is not None and read_json(_note(folder, "test")) is None:

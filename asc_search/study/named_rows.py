@@ -21,8 +21,8 @@ from asc_search.space.candidate import Candidate
 from asc_search.space.rows import Row, Study
 from asc_search.space.sections import check_groups
 from asc_search.space.teachers import ModelTeacher
-from asc_search.study import int8
 from asc_search.study.dataset import open_data
+from asc_search.study.int8 import measure_stored
 from asc_search.study.retrain import MODEL, Finalist, measure_on_test, prepare, retrain, trained_in
 from asc_search.study.row_results import TEST, Bench, MeasuredRow, measured, measured_versions
 from asc_search.study.run_folder import RunFolder
@@ -60,8 +60,8 @@ def run_study(study: Study, run: RunFolder, parallel: int | None = None) -> list
                     if row.name in names:
                         _make_ready(bench, row, stage)
             _train(bench, left, len([task for row in trained for task in tasks[row.name]]), parallel)
-        found = [[measured(bench, row), *measured_versions(bench, row)] for row in rows]
-        return [one for several in found for one in several if one is not None]
+        found = [(row, whole) for row in rows if (whole := measured(bench, row)) is not None]
+        return [one for row, whole in found for one in (whole, *measured_versions(bench, row, whole))]
 
 
 def _waves(study: Study) -> list[list[Row]]:
@@ -117,7 +117,7 @@ def _attempt(bench: Bench, task: tuple[str, int], said: Callable[[Any], None]) -
             int8=row.space.retrain.int8,
             origin=_origin(bench, row, seed),
         )
-        int8.measure_on_test(bench.folder(row, seed), bench.test, bench.run.root, bench.training.seen_devices)
+        measure_stored(bench.folder(row, seed), bench.test, bench.run.root, bench.training.seen_devices)
         metrics = measure_on_test(trained, bench.test, bench.run.root, bench.training.seen_devices)
     except (DivergedError, NetworkError) as error:
         return f"failed, {error}"

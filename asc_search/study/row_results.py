@@ -123,10 +123,11 @@ def measured(bench: Bench, row: Row) -> MeasuredRow | None:
     )
 
 
-def measured_versions(bench: Bench, row: Row) -> list[MeasuredRow]:
-    """The float, the quantised and the quantised trained versions of a row of weight type int8, as rows of their own."""
-    whole = measured(bench, row) if row.versions else None
-    if whole is None:
+def measured_versions(bench: Bench, row: Row, whole: MeasuredRow) -> list[MeasuredRow]:
+    """The float, the quantised and the quantised trained versions of a row of weight type int8, as rows of their own beside
+    the ``whole`` one; of any other row none.
+    """
+    if not row.versions:
         return []
     cost, rows = price_candidate(bench.candidate(row)), []
     notes = [versions_in(bench.folder(row, seed)) for seed in range(row.space.retrain.seeds)]

@@ -61,23 +61,18 @@ class History:
 class PricedSampler(BaseSampler):
     """Proposes for each trial the point of the space that promises most; random ones until ``startup`` were trained.
 
-    A trial's proposal depends on the seed, its number and the trials that ended before it alone. ``key`` says which space
-    it is and how priced: pools of priced points are kept by it.
+    A trial's proposal depends on the seed, its number and the trials that ended before it alone, but is another one where
+    others are under way. ``key`` says which space it is and how priced: pools of priced points are kept by it.
     """
 
     def __init__(self, space: Space, key: str, price: Pricer, seed: int, startup: int) -> None:
         self._space, self._key, self._price, self._seed, self._startup = space, key, price, seed, startup
-        self._proposed: dict[int, Mapping[str, Any]] = {}
-        self._apart: tuple[int, ...] = ()
+        self._proposed: Mapping[str, Any] | None = None  # for the trial that is being drawn
         self._points: dict[int, np.ndarray] = {}  # of trials by number, (d,): what a trial was given stays
 
-    def draw_beside(self, others: bool) -> None:
-        """Say whether other workers draw at the same time: proposals are then other ones than theirs."""
-        self._apart = (secrets.randbits(64),) if others else ()
-
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Forget what was proposed under this number before: a known design may have been drawn for under it."""
-        self._proposed = {}
+        """Forget what was proposed before, under the same number too: a known design may have been drawn for under it."""
+        self._proposed = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -88,24 +83,24 @@ class PricedSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        if trial.number not in self._proposed:
+        if self._proposed is None:
             with cpu_threads(1):  # its matrices are small: more only wait for each other
-                self._proposed = {trial.number: self._propose(study, trial.number)}
-        proposed = self._proposed[trial.number]
-        if param_name in proposed:
-            value = param_distribution.to_internal_repr(proposed[param_name])
+                self._proposed = self._propose(study, trial.number)
+        if param_name in self._proposed:
+            value = param_distribution.to_internal_repr(self._proposed[param_name])
             if param_distribution._contains(value):
-                return proposed[param_name]
+                return self._proposed[param_name]
         # The trial was given other values than proposed (a known design), and so has other parameters.
         random = RandomSampler(seed=derived_seed(self._seed, trial.number, param_name))
         return random.sample_independent(study, trial, param_name, param_distribution)
 
     def _propose(self, study: optuna.Study, number: int) -> Mapping[str, Any]:
-        rng = np.random.default_rng(derived_seed(self._seed, "draw", number, *self._apart))
         pool = pool_for(self._space, self._key, self._price, derived_seed(self._seed, "pool", number // ERA))
         if pool.points is None:
             return {}
         history = History(*history_of(study, number), self._encode)
+        apart = (secrets.randbits(64),) if history.pending else ()  # other than what other workers draw now
+        rng = np.random.default_rng(derived_seed(self._seed, "draw", number, *apart))
         if len(history.trials) < self._startup:
             return recorded(self._space, pool.points.columns, _untried(pool.points, history, rng))
         return propose(self._space, self._price, pool, history, rng, number)

@@ -22,7 +22,6 @@ from asc_search.study.lease import MAX_DEATHS, Lease, shared, take_back
 from asc_search.study.objective import Result
 from asc_search.study.owner import Owner
 from asc_search.study.run_folder import RunFolder
-from asc_search.study.sampler import PricedSampler
 from asc_search.study.turn import turn
 from asc_search.train.candidate import Material
 
@@ -110,9 +109,7 @@ def _counted(trials: Sequence[FrozenTrial]) -> tuple[int, list[FrozenTrial], lis
 def _draw(
     study: optuna.Study, setting: Setting, trials: Sequence[FrozenTrial], fixed: Mapping[str, Any] | None = None
 ) -> Drawn:
-    """Draw and price; beside other workers the draw is not the one that they would make."""
-    if isinstance(study.sampler, PricedSampler):
-        study.sampler.draw_beside(any(trial.state is TrialState.RUNNING for trial in trials))
+    """Draw and price; ``trials`` were just read."""
     return draw_candidate(study, setting.space, setting.classes, fixed, trials)
 
 

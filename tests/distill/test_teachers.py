@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from passt_files import random_passt
-from support import SHARED, tone_clips
+from passt_files import passt_on_tones
+from support import SHARED
 from tau_trees import make_tree
 
 from asc_search.audio.frontend_spec import FrontEnd
@@ -25,7 +24,7 @@ from asc_search.errors import AscSearchError, WeightsError
 from asc_search.nets.passt import load_passt
 from asc_search.nets.plan import mobile
 from asc_search.space.candidate import Candidate, Distillation, Training
-from asc_search.space.teachers import NetworkTeacher, PasstTeacher, TaggerTeacher
+from asc_search.space.teachers import NetworkTeacher, TaggerTeacher
 from asc_search.train.candidate import Material, train_candidate
 from asc_search.train.mixtures import draw_mixtures
 from asc_search.train.windows import open_cuts
@@ -131,20 +130,14 @@ def test_the_real_tagger_teaches_the_demo_scenes(tmp_path: Path, demo_folder: Pa
 def test_a_passt_teaches_by_a_head_on_its_frozen_embeddings(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if importlib.util.find_spec("hear21passt") is None:
-        pytest.skip("needs hear21passt (pip install 'asc-search[teachers]')")
-    (tmp_path / "audio").mkdir()
-    clips = tone_clips(tmp_path / "audio", 8, 32_000)
-    weights = tmp_path / "passt.pt"
-    torch.save(random_passt(labels=527), weights)
-    teacher = PasstTeacher("passt", weights, weights.name, 1e-3)
+    teacher, clips = passt_on_tones(tmp_path)
     students = FrontEnd(rate_hz=4_000, window=256, hop=200, n_fft=256, mels=16)
     recipe = Training(batch=4, freq_mask=2)
     parts = (tmp_path / "run", teacher, clips, clips, students, recipe, 0, lambda state: None)
     taught = teach(*parts)
     assert "patch_embed" not in "".join(capfd.readouterr())
     waves = [soundfile.read(clips.root / file, dtype="float32")[0] for file in clips.files]
-    heard = load_passt(weights).embed(TaggerFrontEnd()(torch.from_numpy(np.stack(waves)))).detach().numpy()
+    heard = load_passt(teacher.weights).embed(TaggerFrontEnd()(torch.from_numpy(np.stack(waves)))).detach().numpy()
     np.testing.assert_allclose(taught.lesson.embedding, heard, rtol=2e-3, atol=2e-3)
     linear = pytest.importorskip("sklearn.linear_model").LogisticRegression(C=1e3, max_iter=1000)
     scaled = (heard - heard.mean(0)) / heard.std(0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from passt_files import random_passt
+from passt_files import passt_on_tones
 from support import points, tone_clips
 from tagger_files import random_state
 
@@ -29,7 +28,7 @@ from asc_search.space.columns import draw_columns
 from asc_search.space.load import loads
 from asc_search.space.pruning import Pruning
 from asc_search.space.space import Budget
-from asc_search.space.teachers import PasstTeacher, TaggerTeacher
+from asc_search.space.teachers import TaggerTeacher
 from asc_search.study.retrain import MODEL, Finalist, dense, retrain
 from asc_search.train import checkpoint as checkpoints
 from asc_search.train.candidate import Material, train_candidate
@@ -115,13 +114,8 @@ def test_the_last_layer_is_fitted_first(teacher: TaggerTeacher, tmp_path: Path) 
 
 @pytest.mark.filterwarnings("ignore:Input image size")
 def test_a_passt_is_tuned_from_its_frozen_embeddings_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    if importlib.util.find_spec("hear21passt") is None:
-        pytest.skip("needs hear21passt (pip install 'asc-search[teachers]')")
-    (tmp_path / "audio").mkdir()
-    clips = tone_clips(tmp_path / "audio", 8, 32_000)
-    path = tmp_path / "passt.pt"
-    torch.save(random_passt(labels=527), path)
-    teacher = PasstTeacher("passt", path, path.name, 1e-3, epochs=2, lr=1e-4)
+    frozen, clips = passt_on_tones(tmp_path)
+    teacher = replace(frozen, epochs=2, lr=1e-4)
     material = Material(tmp_path, clips, {})
 
     def tuned(name: str, **changed: float) -> tuple[Candidate, TrainState]:
@@ -130,7 +124,7 @@ def test_a_passt_is_tuned_from_its_frozen_embeddings_and_goes_on_where_it_was(tm
     one, begun = tuned("begun", epochs=0)
     windows = frontend_windows(tmp_path, clips, one.frontend)
     x = torch.from_numpy(windows.values[:].astype(np.float32))
-    seen = load_passt(path).embed(x).detach().numpy()
+    seen = load_passt(teacher.weights).embed(x).detach().numpy()
     logits = window_outputs(begun.network, None, windows.values, torch.device("cpu"))[0]
     linear = pytest.importorskip("sklearn.linear_model").LogisticRegression(C=1e3, max_iter=1000)
     scaled = (seen - seen.mean(0)) / seen.std(0)
