@@ -83,7 +83,7 @@ class SharedStorage(RDBStorage):
         state: TrialState | None = None,
         values: Sequence[float] | None = None,
     ) -> bool:
-        """Write ``attrs`` of a running trial of ``worker``'s and put it into ``state`` (None: it goes on).
+        """Write ``attrs`` of a running trial of ``worker``'s and put it into ``state`` (None: it goes on, a sign of life).
 
         WAITING gives it back, for anyone to claim. False, and nothing is written: it is no longer ``worker``'s.
         """
@@ -100,7 +100,9 @@ class SharedStorage(RDBStorage):
                 attrs = {**attrs, WORKER: None}
                 _delete(session, models.TrialHeartbeatModel, trial_id)
             _set(session, models.TrialUserAttributeModel, trial_id, attrs)
-            if state is not None:
+            if state is None:
+                _beat_anew(session, trial_id)
+            else:
                 _insert_values(session, trial_id, values or ())
                 ended = {"datetime_complete": datetime.now()} if state.is_finished() else {}
                 session.execute(running.values(state=state, **ended), execution_options=NO_SYNC)
@@ -111,9 +113,7 @@ class SharedStorage(RDBStorage):
         with _create_scoped_session(self.scoped_session) as session:
             if not self._has(session, trial_id, TrialState.RUNNING, worker):
                 return False
-            beats = models.TrialHeartbeatModel
-            anew = sa.update(beats).where(beats.trial_id == trial_id).values(heartbeat=sa.func.current_timestamp())
-            session.execute(anew, execution_options=NO_SYNC)
+            _beat_anew(session, trial_id)
             return True
 
     def silence(self, study_id: int) -> dict[int, float]:
@@ -190,6 +190,13 @@ def _insert_values(session: Session, trial_id: int, values: Sequence[float]) -> 
 def _beat_first(session: Session, trial_id: int) -> None:
     """The first sign of life, in the transaction that makes the trial a worker's own."""
     _insert_rows(session, models.TrialHeartbeatModel, trial_id, [{}])
+
+
+def _beat_anew(session: Session, trial_id: int) -> None:
+    """A sign of life of a trial that gave one before."""
+    beats = models.TrialHeartbeatModel
+    now = sa.update(beats).where(beats.trial_id == trial_id).values(heartbeat=sa.func.current_timestamp())
+    session.execute(now, execution_options=NO_SYNC)
 
 
 def _insert_rows(session: Session, table: Any, trial_id: int, rows: Sequence[Mapping[str, Any]]) -> None:

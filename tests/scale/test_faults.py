@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from asc_search.bench.postgres import Server, postgres
 from asc_search.bench.simulated_trials import Simulation
 from asc_search.study.create import open_storage, sqlite_url
+from asc_search.study.lease import Lease, shared
 from asc_search.study.storage import WORKER
 
 KILLS = int(os.environ.get("ASC_SEARCH_KILLS", "5"))  # 50 by hand
@@ -90,6 +91,20 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(server: Server, tmp_path:
     assert after.user_attrs[WORKER] != first and "no sign of life" in after.user_attrs["deaths"][0]["why"]
     assert "another worker has it now" in crew.said()
     check_whole(study, plan, candidates)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_what_is_told_of_a_trial_is_a_sign_of_life(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Else one whose thread of signs still waits for a database that was away is taken for dead while it tells its epochs."""
+    url = request.getfixturevalue("server").url if kind == "postgresql" else sqlite_url(tmp_path / "study.db")
+    study, _ = prepared(url, simulation(tmp_path, trials=1))
+    (trial,), storage = study.get_trials(), shared(study)
+    assert storage.claim(trial._trial_id, "worker")
+    with sa.create_engine(url).begin() as connection:
+        connection.execute(sa.text("UPDATE trial_heartbeats SET heartbeat = '2026-01-01 00:00:00'"))
+    assert storage.silence(study._study_id)[trial._trial_id] > 86400
+    Lease(storage, trial._trial_id, "worker").tell(progress={"epochs": 1})
+    assert 0 <= storage.silence(study._study_id)[trial._trial_id] < 60
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
