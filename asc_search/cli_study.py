@@ -51,12 +51,16 @@ def mobile(
     test_fold: Annotated[list[str], typer.Option(help="Fold whose clips are for the test.")],
     label: Annotated[list[str] | None, typer.Option(help="Class to take; all without any.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which responses are devices, and who hears what.")] = 0,
+    parallel: Annotated[
+        bool,
+        typer.Option("--parallel", help="Training clips of s1 to s3 are there on a, too: for spectrum correction."),
+    ] = False,
 ) -> None:
     """Write SOURCE as if seven devices had recorded it: a, s1 to s3, and s4 to s6 in the test alone."""
     from asc_search.progress import console
     from asc_search.study.mobile_set import make_mobile
 
-    made = make_mobile(source, irs, out, test_fold, seed, label or ())
+    made = make_mobile(source, irs, out, test_fold, seed, label or (), parallel)
     console.print(
         f"{made}: use it as folder:{made}; data.responses: responses takes its other responses",
         markup=False,

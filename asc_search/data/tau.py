@@ -89,11 +89,15 @@ def join_segments(clips: Clips, part: str | None = None) -> Clips:
 
 
 def parallel_recordings(clips: Clips, device: str = "a") -> dict[int, dict[str, int]]:
-    """For each row of ``device`` that has any: the rows of the same segment and second on other devices, by device."""
-    rows: dict[object, dict[str, int]] = defaultdict(dict)
+    """For each row of ``device`` that has any: the rows of the same moment on other devices, by device.
+
+    Told by names, as the TAU sets have them: they differ in nothing but the ``-<device>`` they end with.
+    """
+    rows: dict[str, dict[str, int]] = defaultdict(dict)
     for i, file in enumerate(clips.files):
-        if told := tau_name(file):
-            rows[_recording(file, told), told.second][told.device] = i
+        moment, _, last = str(PurePosixPath(file).with_suffix("")).rpartition("-")
+        if moment and last == (clips.devices[i] or last):
+            rows[moment][last] = i
     return {
         found[device]: {name: i for name, i in sorted(found.items()) if name != device}
         for found in rows.values()

@@ -30,16 +30,23 @@ VERSION = 1
 
 
 def make_mobile(
-    source: str, responses: Path, out: Path, test_folds: Collection[str], seed: int = 0, labels: Collection[str] = ()
+    source: str,
+    responses: Path,
+    out: Path,
+    test_folds: Collection[str],
+    seed: int = 0,
+    labels: Collection[str] = (),
+    parallel: bool = False,
 ) -> Path:
     """Write the clips of ``source`` (``folder:PATH`` with folds) into ``out`` as a set of seven devices; returns ``out``.
 
     Device ``a`` is the clip as it is, ``s1`` to ``s6`` are heard through six of the impulse ``responses`` (a folder of wavs)
     drawn by ``seed``, the level's range kept; the others are copied to ``out/responses``, to train with. A training clip
-    has one device, of each class the same shares: seven tenths ``a``, the rest ``s1`` to ``s3``. A clip of ``test_folds`` is
-    there three times: by ``a``, by one of ``s1`` to ``s3`` and by one of ``s4`` to ``s6``. All copies of a clip keep its
-    source id, so no split tears them apart. ``labels`` are the classes taken, all without any. The same arguments give the
-    same files; unfinished sets are made again.
+    has one device, of each class the same shares: seven tenths ``a``, the rest ``s1`` to ``s3``; with ``parallel`` that rest
+    is there on ``a``, too, as in the TAU sets: spectrum correction learns from such pairs. A clip of ``test_folds`` is there
+    three times: by ``a``, by one of ``s1`` to ``s3`` and by one of ``s4`` to ``s6``. All copies of a clip keep its source id,
+    so no split tears them apart. ``labels`` are the classes taken, all without any. The same arguments give the same files;
+    unfinished sets are made again.
 
     Raises:
         DataError: no such source, no such folds, or a source id on both sides; the responses are fewer than seven or
@@ -47,7 +54,7 @@ def make_mobile(
     """
     listing = read_listing(locate(source).root)
     clips, folds = _of(labels, listing)
-    plan = _plan(clips, folds, {str(fold) for fold in test_folds}, seed)
+    plan = _plan(clips, folds, {str(fold) for fold in test_folds}, seed, parallel)
     rate_hz = soundfile.info(str(clips.root / clips.files[0])).samplerate
     bank, names = read_responses(responses, rate_hz, round(TAPS_S * rate_hz), read_mono)
     devices = (*SEEN, *UNSEEN)
@@ -57,7 +64,8 @@ def make_mobile(
     drawn = np.random.default_rng(seed).permutation(len(names))[: len(devices)]
     chosen = dict(zip(devices, map(int, drawn), strict=True))
     note = {"version": VERSION, "clips": clips.digest(), "seed": seed, "test_folds": sorted(map(str, test_folds)),
-            "rate_hz": rate_hz, "devices": {name: names[row] for name, row in chosen.items()}}  # fmt: skip
+            "parallel": parallel, "rate_hz": rate_hz,
+            "devices": {name: names[row] for name, row in chosen.items()}}  # fmt: skip
     if read_json(out / "mobile.json") == note:
         return out
     rows = []
@@ -96,7 +104,9 @@ def _of(labels: Collection[str], listing: Folder) -> tuple[Clips, tuple[str, ...
     return clips.take(kept), tuple(listing.folds[i] for i in kept)
 
 
-def _plan(clips: Clips, folds: tuple[str, ...], test_folds: set[str], seed: int) -> list[tuple[int, str]]:
+def _plan(
+    clips: Clips, folds: tuple[str, ...], test_folds: set[str], seed: int, parallel: bool
+) -> list[tuple[int, str]]:
     """Which clip is heard by which device: (row of the clip, device)."""
     if missing := sorted(test_folds - set(folds)):
         what = f"there is no fold {', '.join(missing)}; folds found: {', '.join(sorted(set(folds) - {''})) or 'none'}"
@@ -119,5 +129,5 @@ def _plan(clips: Clips, folds: tuple[str, ...], test_folds: set[str], seed: int)
             elif place < round(CLEAN_SHARE * len(members)):
                 plan.append((index, CLEAN))
             else:
-                plan.append((index, SEEN[(place + turn) % 3]))
+                plan += [(index, device) for device in (*([CLEAN] if parallel else []), SEEN[(place + turn) % 3])]
     return sorted(plan)

@@ -61,7 +61,7 @@ def open_corrections(
 def parallel_pairs(training: Clips) -> np.ndarray:
     """Rows of (a clip of the reference device, the same moment on another device), (pairs, 2).
 
-    Told by file names of TAU form, whatever the source.
+    Told by file names, whatever the source.
 
     Raises:
         DataError: there are none.
@@ -73,7 +73,7 @@ def parallel_pairs(training: Clips) -> np.ndarray:
         what = f"no clip of device {REFERENCE} has the same moment on another device ({counted})"
         advice = (
             "Write correction_p: 0, or use data with parallel recordings: tau2019, tau2020, tau2022, or a folder whose "
-            "files are named <scene>-<city>-<location>-<segment>[-<second>]-<device>."
+            "files are named <moment>-<device>, as `asc-search data mobile --parallel` names them."
         )
         raise DataError(
             "training.correction_p: spectrum correction learns from parallel recordings",

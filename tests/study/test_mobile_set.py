@@ -15,6 +15,7 @@ from asc_search.data.source import open_source
 from asc_search.errors import DataError
 from asc_search.files import read_json
 from asc_search.study.mobile_set import make_mobile
+from asc_search.train.corrections import parallel_pairs
 
 RATE = 8_000
 
@@ -78,6 +79,25 @@ def test_no_clip_is_in_two_parts_and_unseen_devices_are_in_the_test_alone(tmp_pa
         own = [d for part in ("train", "validation") for d, at in zip(parts[part].devices, parts[part].labels, strict=True)
                if at == label]  # fmt: skip
         assert own.count("a") == round(0.7 * len(own))
+
+
+def test_parallel_recordings_are_of_one_moment_and_spectrum_correction_finds_them(tmp_path: Path) -> None:
+    source, irs = recordings(tmp_path / "in"), microphones(tmp_path / "irs")
+    alone, out = (
+        make_mobile(f"folder:{source}", irs, tmp_path / name, ["4"], parallel=name == "both")
+        for name in ("alone", "both")
+    )
+    listed = [list(csv.DictReader((folder / "meta.csv").open())) for folder in (alone, out)]
+    added = [row for row in listed[1] if row not in listed[0]]
+    others = [row for row in listed[0] if row["split"] == "train" and row["device"] != "a"]
+    assert [row["filename"] for row in added] == [f"{row['filename'].rpartition('-')[0]}-a.wav" for row in others]
+    training = open_source(f"folder:{out}", tmp_path / "work", validation_fraction=0.25).clips.split("train")
+    pairs = parallel_pairs(training)
+    assert len(pairs) == sum(device != "a" for device in training.devices) > 0
+    for first, second in pairs:
+        assert training.devices[first] == "a" != training.devices[second]
+        assert training.locations[first] == training.locations[second]
+        assert training.files[first].rpartition("-")[0] == training.files[second].rpartition("-")[0]
 
 
 def test_the_same_arguments_give_the_same_files(tmp_path: Path) -> None:
