@@ -9,7 +9,7 @@ from pathlib import Path
 from asc_search.data.clips import Clips
 from asc_search.data.demo import DemoSize, make_demo
 from asc_search.data.folder import path_problem, read_folder, read_table
-from asc_search.data.splits import apply_lists, assign_splits, hold_out_devices, keep_training
+from asc_search.data.splits import apply_lists, assign_splits, cut_training, hold_out_devices, keep_training
 from asc_search.data.tau import join_segments, name_problems, official_list, subset_percent, tau_folder
 from asc_search.data.tau_facts import TAU_SETS, TauSet
 from asc_search.errors import DataError, Problem
@@ -86,9 +86,10 @@ def open_source(
     set in its official layout: ``tau2019:PATH``, ``tau2020:PATH``, ``tau2022:PATH``.
 
     Training and test part come from ``evaluation_setup/fold1_{train,evaluate}.csv`` where the folder has them, else as
-    :func:`~asc_search.data.splits.assign_splits` says. ``subset`` ("5%" to "100%", tau2022 only) cuts the training part
-    down to an official list before the validation part is taken from it; the list is looked for in ``lists``, else in
-    the folder, else downloaded into ``workdir``. An evaluation set is looked for in the folder's ``evaluation/``.
+    :func:`~asc_search.data.splits.assign_splits` says. ``subset`` ("5%" to "100%") cuts the training part down: that of
+    tau2022 to an official list, before the validation part is taken from it (the list is looked for in ``lists``, else in
+    the folder, else downloaded into ``workdir``); that of other sources as ``seed`` draws it, after it is. An evaluation set
+    is looked for in the folder's ``evaluation/``.
     ``validation_devices`` are left out of the training part. With ``segments`` the 1-s files of a 10-s segment are one
     clip of the training part; validation and test stay as they are, since the official evaluation scores each file.
     ``check_samples`` decodes every file, but not those of published sets, whose archives have checksums. The demo set
@@ -108,9 +109,6 @@ def open_source(
         if located.tau is not None:  # as do the published sets
             test_folds = train_folds = None
     root, tau, synthetic = located.root, located.tau, source == "demo"
-    if percent is not None and (tau is None or not tau.split_in_seconds):
-        what = "official subsets are of the 2022 set only; use it with tau2022:PATH"
-        raise DataError("the data source cannot be opened", [Problem(f"subset {subset!r}", what)])
     folder = read_folder(
         root,
         labels,
@@ -121,7 +119,8 @@ def open_source(
     if tau and (problems := name_problems(folder.clips, tau)):
         raise DataError(f"{root} is not {tau.name}", problems, _tau_advice(tau))
     clips = apply_lists(folder.clips) if test_folds is None else folder.clips
-    if percent is not None:
+    has_lists = tau is not None and tau.split_in_seconds
+    if percent is not None and has_lists:
         clips = keep_training(clips, official_list(percent, root, lists, workdir), allow_missing=skip_bad_files)
     clips = assign_splits(
         clips,
@@ -134,6 +133,8 @@ def open_source(
         allow_leaky_split=allow_leaky_split,
     )
     clips = hold_out_devices(clips, validation_devices)
+    if percent is not None and not has_lists:
+        clips = cut_training(clips, percent, seed)
     if segments:
         clips = join_segments(clips, "train")
         if not any(clips.more):

@@ -215,6 +215,15 @@ def keep_training(clips: Clips, csv_path: Path, *, allow_missing: bool = False) 
     return clips.where(lambda i: clips.splits[i] != "train" or clips.files[i] in names)
 
 
+def cut_training(clips: Clips, percent: int, seed: int) -> Clips:
+    """``clips`` with ``percent`` % of the training part, of every class and device alike; the other parts stay.
+
+    What a smaller percentage keeps a larger one does, too.
+    """
+    kept = set(nested_subsets(clips.split("train"), (percent,), seed)[percent].files)
+    return clips.where(lambda i: clips.splits[i] != "train" or clips.files[i] in kept)
+
+
 def _by_folds(
     clips: Clips, folds: Sequence[str], test_folds: Sequence[int | str] | None, train_folds: Sequence[int | str] | None
 ) -> Clips:

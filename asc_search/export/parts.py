@@ -13,7 +13,7 @@ from asc_search.space.space import Space
 
 def whole_part(space: Space) -> str:
     """The split that the training part of a run is, in percent."""
-    return space.data.subset.removesuffix("%")
+    return str(space.data.percent)
 
 
 def split_parts(training: Clips, lists: Path | None, profile: Profile, whole: str = FULL) -> dict[str, Clips]:

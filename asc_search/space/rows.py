@@ -20,7 +20,8 @@ VERSIONS = {"fp32": "float", "ptq": "quantised", "qat": "quantised and trained"}
 COLUMNS = ("overall", "real", "seen", "unseen", "log_loss")  # accuracies in %, log loss in nats
 _STUDY = ("rows", "directions", "source", "design")
 _ROW = ("design", "start", "taught_by", "specialist", "ensemble", "reported")
-_OF_ALL = ("data.groups", "data.responses", "data.response_devices")  # what of `data` may differ from row to row
+# what of `data` may differ from row to row
+_BY_ROW = ("data.groups", "data.responses", "data.response_devices", "data.subset")
 _ANY = "network: {stem: cp, base: 16, stages: [{family: cp, depth: 1}]}"  # where a design says what the network is
 
 
@@ -140,7 +141,7 @@ def _row(
         if "." not in key and key not in SECTIONS:
             what = f"unknown key; a row has full paths such as training.lr, and {', '.join(_ROW)}{near(key, _ROW)}"
             mistakes.add(value.line, join(path, key), what)
-        elif key.partition(".")[0] == "data" and key not in _OF_ALL:
+        elif key.partition(".")[0] == "data" and key not in _BY_ROW:
             mistakes.add(value.line, join(path, key), "all rows share their data; change it in the section data")
         else:
             root = _changed(root, key.split("."), value)
@@ -168,6 +169,10 @@ def _row(
             line["specialist"], join(path, "specialist"), "needs the generalist that it comes from: start: ROW"
         )
     figures = {key: number(0.0, 0, 1e6, "reported figure") for key in COLUMNS}
+    for one in (values["start"], *lists["taught_by"]):
+        if one in before and before[one].space.data.percent > space.data.percent:
+            what = f"{one!r} learns from {before[one].space.data.subset} of the training part, this row from less"
+            mistakes.add(node.line, path, what)
     told = entries(given.get("reported"), join(path, "reported"), figures, mistakes)
     reported = constants(told, join(path, "reported"), {key: figures[key] for key in told}, mistakes)
     return Row(name, space, **values, **lists, reported={key: float(value) for key, value in reported.items()})

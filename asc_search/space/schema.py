@@ -182,7 +182,9 @@ LIMITS = {
 
 DATA = {
     "source": Option("str", "demo", "`demo`, `folder:PATH`, or a TAU set: `tau2022:PATH`"),
-    "subset": choice("100%", ("5%", "10%", "25%", "50%", "100%"), "official part of the training set (tau2022)"),
+    "subset": choice(
+        "100%", ("5%", "10%", "25%", "50%", "100%"), "share of the training part; the official one of tau2022"
+    ),
     "segments": Option("bool", False, "training clips are 10-s segments, joined from their 1-s files (tau2022)"),
     "lists": Option("str", "", "folder of the official lists split5.csv, ... (tau2022); fetched without one"),
     "validation_fraction": number(0.2, 0.01, 0.9, "share of the training part kept for validation"),

@@ -56,7 +56,7 @@ class Data:
 
     ``validation_devices`` are left out of the training part, so that validation hears devices the network never heard.
     With ``segments`` a training clip is a whole 10-s segment, whose 1-s files are joined; validation and test stay by file.
-    ``subset`` is the official part of the TAU 2022 training set, its list looked for in the folder ``lists``.
+    ``subset`` is the share of the training part: of TAU 2022 the official one, its list looked for in the folder ``lists``.
     ``responses`` are the device responses of the training (``generated``, or a folder), ``response_devices`` the devices
     whose clips may be heard through them, all if none is given. ``groups`` of the classes, each class in one, are learnt
     beside them.
@@ -76,6 +76,11 @@ class Data:
     responses: str = "generated"
     response_devices: tuple[str, ...] = ()
     groups: Groups = ()
+
+    @property
+    def percent(self) -> int:
+        """``subset`` as a number."""
+        return int(self.subset.removesuffix("%"))
 
 
 @dataclass(frozen=True)

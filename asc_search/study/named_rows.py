@@ -45,11 +45,14 @@ def run_study(study: Study, run: RunFolder, parallel: int | None = None) -> list
             replace(row, space=replace(row.space, pool=pool)) for row, pool in zip(study.rows, fetched, strict=True)
         ]
         study, space = replace(study, rows=tuple(rows)), rows[0].space
-        opened = open_data(space, run)
+        opened = {
+            subset: open_data(replace(space, data=replace(space.data, subset=subset)), run).clips
+            for subset in ("100%", *sorted({row.space.data.subset for row in rows} - {"100%"}))
+        }
         for row in rows[1:]:  # groups may differ
-            check_groups(row.space, opened.clips.classes)
-        run.check_same({"source": space.data.source}, data=opened.clips.digest())
-        bench = Bench(study, run, *(opened.clips.split(name) for name in ("train", "validation", "test")))
+            check_groups(row.space, opened["100%"].classes)
+        run.check_same({"source": space.data.source}, data=opened["100%"].digest())
+        bench = Bench(study, run, opened)
         tasks = {row.name: [(row.name, seed) for seed in range(row.space.retrain.seeds)] for row in rows}
         for wave in _waves(study):
             trained = [row for row in wave if not row.ensemble]
@@ -80,7 +83,7 @@ def _done(bench: Bench, task: tuple[str, int]) -> bool:
 def _make_ready(bench: Bench, row: Row, stage: Stage) -> None:
     """Make what trainings side by side read, so that they do not each make it."""
     candidate, material = bench.candidate(row), bench.material(row, stage)
-    prepare(candidate, material, bench.validation)
+    prepare(candidate, material, bench.validation(row))
     frontend_windows(material.folder, bench.test, candidate.frontend)
 
 
@@ -109,7 +112,7 @@ def _attempt(bench: Bench, task: tuple[str, int], said: Callable[[Any], None]) -
         trained = retrain(
             Finalist(name, "row", candidate),
             material,
-            bench.validation,
+            bench.validation(row),
             bench.folder(row, seed),
             epochs,
             seed,
@@ -117,8 +120,8 @@ def _attempt(bench: Bench, task: tuple[str, int], said: Callable[[Any], None]) -
             int8=row.space.retrain.int8,
             origin=_origin(bench, row, seed),
         )
-        measure_stored(bench.folder(row, seed), bench.test, bench.run.root, bench.training.seen_devices)
-        metrics = measure_on_test(trained, bench.test, bench.run.root, bench.training.seen_devices)
+        measure_stored(bench.folder(row, seed), bench.test, bench.run.root, bench.seen_devices)
+        metrics = measure_on_test(trained, bench.test, bench.run.root, bench.seen_devices)
     except (DivergedError, NetworkError) as error:
         return f"failed, {error}"
     return f"{100 * trained.validation.accuracy:.1f} % on validation, {100 * metrics.accuracy:.1f} % on test"
@@ -139,8 +142,8 @@ def _with_rows(bench: Bench, row: Row, seed: int) -> tuple[Candidate, Material]:
         taught = teach(
             material.folder,
             ModelTeacher(key, weights, f"{name}, seed {seed}"),
-            bench.training,
-            bench.validation,
+            bench.training(row),
+            bench.validation(row),
             candidate.frontend,
             candidate.training,
             seed,

@@ -53,21 +53,37 @@ class MeasuredRow:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the rows of a study share: the run folder, and the clips."""
+    """What the rows of a study share: the run folder, and the ``opened`` clips by ``data.subset``, "100%" among them."""
 
     study: Study
     run: RunFolder
-    training: Clips
-    validation: Clips
-    test: Clips
+    opened: Mapping[str, Clips]
 
     @cached_property
     def rows(self) -> dict[str, Row]:
         return {row.name: row for row in self.study.rows}
 
+    @cached_property
+    def test(self) -> Clips:
+        """The test part, the same for all rows."""
+        return self.opened["100%"].split("test")
+
+    @cached_property
+    def seen_devices(self) -> tuple[str, ...]:
+        """Devices of the whole training part, also for rows that learn from less."""
+        return self.opened["100%"].split("train").seen_devices
+
+    def training(self, row: Row) -> Clips:
+        """What ``row`` learns from."""
+        return self.opened[row.space.data.subset].split("train")
+
+    def validation(self, row: Row) -> Clips:
+        """What ``row`` is watched on."""
+        return self.opened[row.space.data.subset].split("validation")
+
     def candidate(self, row: Row) -> Candidate:
         """What is trained for ``row``, besides the rows that teach it."""
-        classes = len(self.training.classes)
+        classes = len(self.opened["100%"].classes)
         drawn = draw(row.space, FixedSuggest({}), classes)
         if not row.design:
             return drawn
@@ -76,7 +92,7 @@ class Bench:
 
     def key(self, row: Row) -> str:
         """Short hash of all that a row's networks depend on, the rows it comes from included."""
-        parts = [row.space.digest(), row.design, row.space.retrain.epochs, row.specialist, self.training.digest()]
+        parts = [row.space.digest(), row.design, row.space.retrain.epochs, row.specialist, self.training(row).digest()]
         parts += [astuple(row.space.retrain.int8)] if row.versions else []
         parts += [[self.key(self.rows[name]) if name else "" for name in names] for names in _parents(row)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -89,7 +105,7 @@ class Bench:
     def material(self, row: Row, stage: Stage | None = None) -> Material:
         """What the trainings of ``row`` share: what the teachers of its pool say, made where it is not yet."""
         needed = needed_by(row.space, self.candidate(row))
-        return teach_all(row.space, self.run, needed, self.training, self.validation, stage)
+        return teach_all(row.space, self.run, needed, self.training(row), self.validation(row), stage)
 
 
 def _parents(row: Row) -> tuple[Sequence[str], ...]:
@@ -161,12 +177,10 @@ def _together(bench: Bench, row: Row, seed: int) -> tuple[Metrics, Metrics] | No
         return None
     models = [load_model(folder / MODEL) for folder in folders]
     found = []
-    for clips in (bench.validation, bench.test):
+    for clips in (bench.validation(row), bench.test):
         scores = [_scores(model, bench, clips) for model in models]
         found.append(
-            evaluate(
-                np.mean(scores, axis=0), clips.label_array(), clips.classes, clips.devices, bench.training.seen_devices
-            )
+            evaluate(np.mean(scores, axis=0), clips.label_array(), clips.classes, clips.devices, bench.seen_devices)
         )
     write_json(note, {"validation": found[0].to_json(), "test": found[1].to_json()})
     return found[0], found[1]

@@ -215,8 +215,22 @@ def test_official_subsets_by_name(tmp_path: Path) -> None:
         open_source(source, work, subset="50%", lists=lists)
     with pytest.raises(DataError, match="'33%': is no official subset; there are 5%, 10%, 25%, 50%, 100%"):
         subset_percent("33%")
-    with pytest.raises(DataError, match="of the 2022 set only"):
-        open_source(f"folder:{root}", work, subset="25%")
+
+
+def test_shares_of_other_sources_are_nested_and_leave_validation_and_test_as_they_are(tmp_path: Path) -> None:
+    source = f"folder:{make_tree(tmp_path / 'set', 'tau2022')}"
+    found = {share: open_source(source, tmp_path, seed=1, subset=share).clips for share in ("10%", "50%", "100%")}
+    whole = open_source(source, tmp_path, seed=1).clips
+    assert found["100%"] == whole
+    before: set[str] = set()
+    for share, clips in found.items():
+        assert clips.split("validation") == whole.split("validation") and clips.split("test") == whole.split("test")
+        training, all_of_it = clips.split("train"), whole.split("train")
+        counts, total = Counter(training.labels), Counter(all_of_it.labels)
+        assert counts == {label: max(1, round(int(share[:-1]) / 100 * of)) for label, of in total.items()}
+        assert before <= set(training.files)
+        before = set(training.files)
+    assert open_source(source, tmp_path, seed=2, subset="50%").clips.split("train") != found["50%"].split("train")
 
 
 @pytest.mark.skipif(not MINI.is_dir(), reason="the 29 real clips are not here")

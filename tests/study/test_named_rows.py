@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support import asc_search
 
+from asc_search.data.clips import Clips
+from asc_search.data.source import open_source
+from asc_search.data.splits import cut_training
 from asc_search.errors import SpaceError
 from asc_search.report.rows_table import in_words, markdown, write_rows
 from asc_search.space.rows import Direction, loads_study
+from asc_search.study import named_rows, row_results
 from asc_search.study.named_rows import run_study
 from asc_search.study.retrain import MODEL
 from asc_search.study.row_results import MeasuredRow
@@ -68,6 +74,7 @@ def test_a_row_changes_the_space_at_full_paths() -> None:
         ("overall: 70", "overal: 70", "rows.generalist.reported.overal: unknown key"),
         ("than: generalist", "than: nobody", "directions.0.than: 'nobody' is not allowed"),
         ("training.lr: 0.001", "data.seed: 2", "all rows share their data"),
+        ("training.lr: 0.001", "data.subset: 50%", "learns from 100% of the training part, this row from less"),
         ("rows:\n", "lines:\n", "rows: expected a mapping of named rows"),
     ],
 )
@@ -113,8 +120,37 @@ def test_rows_are_trained_from_one_another_and_read_back(tmp_path: Path, demo_fo
     assert len(kept) == 12 and len(list(run.root.rglob(MODEL))) == 14, "what did not change is not trained again"
 
 
+def test_rows_and_their_teachers_may_learn_from_less(
+    tmp_path: Path, demo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = STUDY.replace("seeds: 2", "seeds: 1").replace("teachers: []", "teachers: [wide]").split("  special")[0]
+    text += "  half: {data.subset: 50%}\n  from half: {start: half, data.subset: 50%, taught_by: [half]}\n"
+    study = loads_study(text, "s.yaml", tmp_path).on(f"folder:{demo_folder}")
+    heard: list[tuple[str, Clips]] = []
+
+    def noting(name: str, at: int, was: Callable) -> Callable:
+        def call(*given: Any, **more: Any) -> Any:
+            heard.append((name, given[at]))
+            return was(*given, **more)
+
+        return call
+
+    monkeypatch.setattr(row_results, "teach_all", noting("pool", 3, row_results.teach_all))
+    monkeypatch.setattr(named_rows, "teach", noting("row", 2, named_rows.teach))
+    monkeypatch.setattr(named_rows, "retrain", noting("trained", 1, named_rows.retrain))
+    run = RunFolder(tmp_path / "run")
+    rows = {row.name: row for row in run_study(study, run, 1)}
+    assert list(rows) == ["generalist", "half", "from half"]
+    whole = open_source(f"folder:{demo_folder}", tmp_path, validation_fraction=0.34).clips.split("train")
+    half = cut_training(whole, 50, 0)
+    assert len(half) == len(whole) / 2
+    told = [(name, getattr(one, "training", one).files) for name, one in heard]
+    assert [files for name, files in told if name == "trained"] == [whole.files, half.files, half.files]
+    assert [files for name, files in told if name == "row"] == [half.files]
+    assert {files for name, files in told if name == "pool"} == {whole.files, half.files}
+
+
 def test_an_ensemble_is_the_mean_of_clip_scores(tmp_path: Path, demo_folder: Path) -> None:
-    from asc_search.data.source import open_source
     from asc_search.train.features import frontend_windows
     from asc_search.train.predict import predict_clips
 
