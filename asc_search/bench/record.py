@@ -15,6 +15,7 @@ from asc_search.data.clips import Clips
 from asc_search.errors import DataError, DivergedError, Problem
 from asc_search.nets.spec import Scalar
 from asc_search.oracle.batch import price_columns
+from asc_search.oracle.to_budget import fitted
 from asc_search.progress import Stage
 from asc_search.space.columns import draw_columns, recorded
 from asc_search.space.domains import Subset
@@ -91,7 +92,7 @@ def record(space: Space, work: Path, out: Path, candidates: int, classes: int | 
                 continue
             if ends is not None and time.monotonic() > ends:
                 return number
-            candidate = draw(space, FixedSuggest(point.params), len(clips.classes))
+            candidate = fitted(draw(space, FixedSuggest(point.params), len(clips.classes)), space.budget)
             folder = work / "trials" / f"{number:05d}-{candidate.digest()}"
             reached: dict[str, str] = {}
             seed = derived_seed(space.search.seed, number)

@@ -16,6 +16,7 @@ from asc_search.data.clips import Clips
 from asc_search.files import read_json, write_json
 from asc_search.nets.systems import system
 from asc_search.oracle.budget import macs_per_second, price_candidate
+from asc_search.oracle.to_budget import fitted
 from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import FixedSuggest, draw
@@ -85,10 +86,10 @@ class Bench:
         """What is trained for ``row``, besides the rows that teach it."""
         classes = len(self.opened["100%"].classes)
         drawn = draw(row.space, FixedSuggest({}), classes)
-        if not row.design:
-            return drawn
-        spec = system(row.design)().with_input(drawn.frontend.shape)
-        return replace(drawn, network=spec.with_classes(row.space.outputs(classes)))
+        if row.design:
+            spec = system(row.design)().with_input(drawn.frontend.shape)
+            drawn = replace(drawn, network=spec.with_classes(row.space.outputs(classes)))
+        return fitted(drawn, row.space.budget)
 
     def key(self, row: Row) -> str:
         """Short hash of all that a row's networks depend on, the rows it comes from included."""

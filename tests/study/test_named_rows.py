@@ -16,6 +16,7 @@ from asc_search.data.clips import Clips
 from asc_search.data.source import open_source
 from asc_search.data.splits import cut_training
 from asc_search.errors import SpaceError
+from asc_search.nets.network import build
 from asc_search.report.rows_table import in_words, markdown, write_rows
 from asc_search.space.rows import Direction, loads_study
 from asc_search.study import named_rows, row_results
@@ -118,6 +119,18 @@ def test_rows_are_trained_from_one_another_and_read_back(tmp_path: Path, demo_fo
     run_study(more, run, 1)
     kept = {path for path in run.root.rglob(MODEL) if before.get(path) == path.stat().st_mtime_ns}
     assert len(kept) == 12 and len(list(run.root.rglob(MODEL))) == 14, "what did not change is not trained again"
+
+
+def test_a_row_pruned_to_the_budget_is_as_large_as_that(tmp_path: Path) -> None:
+    text = STUDY.split("  special")[0] + "  pruned: {pruning: {target: budget}}\n"
+    bench = row_results.Bench(
+        loads_study("budget: {weight_bytes: 1200}\n" + text, "s.yaml", tmp_path),
+        RunFolder(tmp_path),
+        {"100%": Clips(tmp_path, tuple("abcdefghij"), (), (), (), (), ())},
+    )
+    whole, pruned = (build(bench.candidate(bench.rows[name]).deployed) for name in ("generalist", "pruned"))
+    numbers = [sum(weight.numel() for weight in network.parameters()) for network in (whole, pruned)]
+    assert numbers[0] > 600 >= numbers[1] > 540
 
 
 def test_rows_and_their_teachers_may_learn_from_less(
