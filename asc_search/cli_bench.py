@@ -84,9 +84,9 @@ def accuracy(
 
 @bench_app.command()
 def search(
-    space: Annotated[Path, typer.Option(help="Space whose trainings are simulated, and whose draws are timed.")] = Path(
-        "studies/benchmarks/student_small.yaml"
-    ),
+    space: Annotated[
+        Path, typer.Option(help="Space whose draws are timed; its recorded trainings lie beside it.")
+    ] = Path("studies/benchmarks/student_small.yaml"),
     seeds: Annotated[int, typer.Option(min=1, help="Games of each strategy on each table.")] = 20,
     work: Annotated[Path, typer.Option(help="Folder for finished games; goes on where it was stopped.")] = Path(
         "runs/bench_search"
@@ -97,7 +97,7 @@ def search(
     figure: Annotated[Path | None, typer.Option(help="HTML file for the curves.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Strategies of a search compared on NAS-Bench-201 and simulated trainings; what a draw takes. Nothing is trained."""
+    """Strategies of a search compared on NAS-Bench-201 and recorded trainings; what a draw takes. Nothing is trained."""
     from asc_search.bench.search import bench_search
     from asc_search.bench.search_report import print_strategies, write_figure
 

@@ -22,7 +22,7 @@ from asc_search.study.storage import WORKER
 CONTEXT = multiprocessing.get_context(
     "forkserver"
 )  # a worker that is killed is soon replaced: nothing is imported anew
-CONTEXT.set_forkserver_preload(["asc_search.bench.simulated"])
+CONTEXT.set_forkserver_preload(["asc_search.bench.simulated_trials"])
 
 
 def _member(note: str, log: str) -> None:

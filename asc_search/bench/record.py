@@ -63,10 +63,10 @@ def some_classes(clips: Clips, count: int) -> Clips:
 def record(space: Space, work: Path, out: Path, candidates: int, classes: int | None, minutes: float | None) -> int:
     """Train random candidates of ``space`` until ``out`` has ``candidates`` rows; how many it has.
 
-    A row holds what was drawn, the costs, and ``accuracy_E`` and ``log_loss_E`` on the validation split after each rung's E
-    epochs, of one training with one schedule over the last rung's; a diverged training has none from there on. ``classes``
-    of the data's are used (all by default). The same call goes on where one was stopped, within a training too; after
-    ``minutes`` none is begun.
+    A row holds what was drawn, the costs, ``accuracy_E`` and ``log_loss_E`` on the validation split after each rung's E
+    epochs, of one training with one schedule over the last rung's (a diverged training has none from there on), and how many
+    ``classes`` were told apart on how many ``clips``. ``classes`` of the data's are used (all by default). The same call goes
+    on where one was stopped, within a training too; after ``minutes`` none is begun.
 
     Raises:
         DataError: the data cannot be opened, have fewer classes, or the file is of another space.
@@ -75,9 +75,9 @@ def record(space: Space, work: Path, out: Path, candidates: int, classes: int | 
     clips = opened.clips if classes is None else some_classes(opened.clips, min(classes, len(opened.clips.classes)))
     training, validation = clips.split("train"), clips.split("validation")
     rungs = space.search.rungs
-    names = [name for parameter in space.varying for name in _drawn_names(parameter)]
+    names = [name for parameter in space.varying for name in drawn_names(parameter)]
     measured = [f"{what}_{epochs}" for epochs in rungs for what in ("accuracy", "log_loss")]
-    header = ["candidate", *names, *COSTS, *measured]
+    header = ["candidate", *names, *COSTS, *measured, "classes", "clips"]
     done = _rows_of(out, header)
     material = Material(work, training, {})
     ends = None if minutes is None else time.monotonic() + 60 * minutes
@@ -109,14 +109,15 @@ def record(space: Space, work: Path, out: Path, candidates: int, classes: int | 
                 told = f"{100 * results[-1].accuracy:.1f} %"
             except DivergedError as error:
                 told = str(error)
-            writer.writerow({"candidate": number, **point.params, **point.costs, **reached})
+            data = {"classes": len(clips.classes), "clips": len(validation)}
+            writer.writerow({"candidate": number, **point.params, **point.costs, **reached, **data})
             file.flush()
             shutil.rmtree(folder, ignore_errors=True)
             stage.end(f"candidate {number}: {told}, {point.costs['macs'] / 1e6:.2f} M MACs/s")
     return candidates
 
 
-def _drawn_names(parameter: Parameter) -> list[str]:
+def drawn_names(parameter: Parameter) -> list[str]:
     """Under which names a parameter is drawn: a set by each of its members."""
     if isinstance(parameter.domain, Subset):
         return [f"{parameter.name}[{member}]" for member in parameter.domain.members]

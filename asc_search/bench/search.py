@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from asc_search.bench.bars import at_most, report
-from asc_search.bench.simulated import CLASSES, simulated
+from asc_search.bench.recorded import Recorded, read_recorded, recorded_table, unseen
 from asc_search.bench.strategies import STRATEGIES, Step, Strategy, play, value_at
 from asc_search.bench.tables import DATASETS, Table, nas_bench_201
 from asc_search.files import read_json, write_json
@@ -35,30 +35,36 @@ MARKS = 30  # epochs at which curves are given
 ROWS = (200, 1000, 5000)
 ASK_MS = 50
 DRAWS = 11  # timed at each number of rows
+CLASSES = 10  # of the networks whose draws are timed
 OURS, DEFAULT, PLAIN = "ours", "optuna+reject", "optuna"
 
 
-def tables(space: Space) -> list[Table]:
-    """What is searched in: NAS-Bench-201 on its three data sets, and simulated trainings of ``space`` with rungs."""
-    return [*map(nas_bench_201, DATASETS), simulated(space)]
+def tables(known: Recorded | None) -> list[Table]:
+    """What is searched in: NAS-Bench-201 on its three data sets, and the trainings ``known``."""
+    ours = [] if known is None else [recorded_table(known, "recorded")]
+    return [*map(nas_bench_201, DATASETS), *ours]
 
 
 def bench_search(space_file: Path, seeds: int, work: Path, chosen: Sequence[str] = ()) -> dict[str, Any]:
     """Play every strategy ``seeds`` times on every table (those whose name contains one of ``chosen``), and time draws.
 
-    Each game is kept in ``work``: the same call goes on where one was stopped. Bars: epochs until the median hypervolume of
-    ours is that of Optuna's default sampler with rejection after 150 full trainings, over its epochs, on the worst table;
-    milliseconds a draw with so many trials in the database.
+    Trainings of the space that `asc-search bench record` wrote into a CSV file of the same name beside it are one of the
+    tables. Each game is kept in ``work``: the same call goes on where one was stopped. Bars: epochs until the median
+    hypervolume of ours is that of Optuna's default sampler with rejection after 150 full trainings, over its epochs, on the
+    worst table; milliseconds a draw with so many trials in the database.
     """
-    space = load(space_file)
+    space, file = load(space_file), space_file.with_suffix(".csv")
+    known = read_recorded(space, file) if file.is_file() else None
     found: dict[str, Any] = {}
-    for table in tables(space):
+    for table in tables(known):
         if chosen and not any(one in table.name for one in chosen):
             continue
         found[table.name] = _compare(table, seeds, work)
     asked = ask_times(space)
     ratios = {name: one["epochs_ratio"] for name, one in found.items()}
     ran = {"seeds": seeds, "tables": found, "ask": asked, "trials_in": "SQLite"}
+    if known is not None:
+        ran["recorded"] = {"rows": len(known.records), "clips": known.clips, "on_unseen_rows": unseen(known)}
     bars = [at_most("epochs_ratio_vs_default", max(ratios.values(), default=float("inf")), round(GOAL, 3))]
     bars += [at_most(f"ask_ms_{rows}", asked[str(rows)]["ms"], ASK_MS) for rows in ROWS[1:]]
     return report("search", ran, bars)

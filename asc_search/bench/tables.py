@@ -1,4 +1,4 @@
-"""Tables to search in without training: NAS-Bench-201, and one of our own as `asc-search bench record` writes it."""
+"""Tables to search in without training: what a strategy sees of one, and NAS-Bench-201."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from asc_search.errors import AscSearchError
-from asc_search.space.columns import Columns
+from asc_search.space.columns import Columns, draw_columns, known_columns
 from asc_search.space.domains import Choice
+from asc_search.space.encoding import encoded
 from asc_search.space.space import Budget, Parameter, Retrain, Search, Space
-from asc_search.study.pool import Priced
+from asc_search.study.pool import Priced, Pricer
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = tuple(f"Op{index}" for index in range(6))
@@ -39,6 +40,35 @@ class Table:
     measured: Callable[[Mapping[str, Any], int, int], float]
     accuracy: Callable[[Mapping[str, Any]], float]
     reference: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a space: its ``features`` (1, d), its ``costs`` over their limits (1, k), and whether it ``fits``."""
+
+    features: np.ndarray
+    costs: np.ndarray
+    fits: bool
+
+    def told(self, space: Space) -> tuple[dict[str, float], bool]:
+        """As ``Table.costs`` says it."""
+        names = [name for name in space.objectives if name != "accuracy"]
+        return dict(zip(names, map(float, self.costs[0]), strict=True)), self.fits
+
+
+def points_of(space: Space, price: Pricer) -> Callable[[Mapping[str, Any]], Point]:
+    """What is known of drawn parameters, each found once."""
+    memo: dict[tuple, Point] = {}
+
+    def point(params: Mapping[str, Any]) -> Point:
+        key = tuple(sorted(params.items()))
+        if key not in memo:
+            columns = draw_columns(space, np.random.default_rng(0), 1, known_columns(space, [params]))
+            priced = price(columns)
+            memo[key] = Point(encoded(space, columns), priced.costs, bool(priced.fits[0]))
+        return memo[key]
+
+    return point
 
 
 class _Plain(pickle.Unpickler):

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from asc_search.bench.record import record, some_classes
+from asc_search.bench.recorded import read_recorded, recorded_table, unseen
 from asc_search.bench.strategies import STRATEGIES, play, value_at
 from asc_search.bench.tables import EDGES, OPERATIONS, nas_bench_201
 from asc_search.data.clips import Clips
+from asc_search.errors import DataError
+from asc_search.nets.network import price
+from asc_search.space.draw import FixedSuggest, draw
+from asc_search.space.load import loads
 
 NAMED = {one.name: one for one in STRATEGIES}
 
@@ -53,7 +59,6 @@ def test_a_recording_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatc
     from support import TINY_SPACE
 
     from asc_search.bench import record as module
-    from asc_search.space.load import loads
     from asc_search.study.objective import Result
 
     blank = ("",) * 4
@@ -81,3 +86,72 @@ def test_a_recording_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatc
         file.write("2,cut sho")  # a stop while writing
     record(space, tmp_path / "w", tmp_path / "parts.csv", 6, None, None)
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+SMALL = """
+frontend: {hop: {choice: [500, 1000]}}
+network:
+  stem: cp
+  base: {int: [8, 24], step: 8}
+  stages:
+    - {family: {choice: [cp, sscp]}, depth: 1, expansion: {float: [1.5, 4.0], when: {family: cp}}}
+training: {lr: {float: [0.002, 0.03], log: true}}
+objectives: [accuracy, macs]
+search: {rungs: [1, 4]}
+"""
+
+
+def written(file: Path, rows: int, header: str = "accuracy_1,accuracy_4") -> Path:
+    """A recording of ``SMALL`` by whose law accuracy falls with the distance of log lr from the middle."""
+    rng = np.random.default_rng(0)
+    names = "frontend.hop,network.base,network.stages.0.family,network.stages.0.expansion,training.lr"
+    with file.open("w") as out:
+        out.write(f"candidate,{names},{header},classes,clips\n")
+        for index in range(rows):
+            place = rng.uniform()
+            cp = rng.integers(2)
+            drawn = [rng.choice([500, 1000]), rng.choice([8, 16, 24]), ("sscp", "cp")[cp], rng.uniform(1.5, 4) if cp else "",
+                     0.002 * 15**place]  # fmt: skip
+            last = 0.8 - abs(place - 0.5)
+            told = [last / 2, "" if index == 3 else last]
+            out.write(",".join(map(str, [index, *drawn, *told, 10, 400])) + "\n")
+    return file
+
+
+def test_recorded_trainings_are_a_table_that_knows_their_law(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    space = loads(SMALL)
+    known = read_recorded(space, written(tmp_path / "r.csv", 200))
+    assert (len(known.records), known.classes, known.clips) == (200, 10, 400)
+    assert np.isnan(known.reached[3, 1]) and known.shares[3, 1] == 0.1, "diverged: a guess among ten"
+    told = unseen(known)
+    assert told["4"]["rank_correlation"] > 0.9 and told["4"]["explained"] > 0.8
+    assert told["1"]["rank_to_last"] == pytest.approx(spearmanr(known.shares[:, 0], known.shares[:, 1])[0], abs=1e-3)
+    table = recorded_table(known, "recorded")
+    drawn = {**known.records[0], "training.lr": 0.002 * 15**0.5}
+    assert table.accuracy(drawn) == pytest.approx(0.75, abs=0.05)
+    assert table.accuracy({**drawn, "training.lr": 0.0021}) == pytest.approx(0.35, abs=0.08)
+    counted = [table.measured(drawn, 1, seed) for seed in range(300)]
+    true = table.accuracy(drawn)
+    assert np.mean(counted) == pytest.approx(true, abs=0.005)
+    assert np.std(counted) == pytest.approx(np.sqrt(true * (1 - true) / 400), rel=0.15), "as many clips were counted"
+    costs, fits = table.costs(drawn)
+    cost = price(draw(space, FixedSuggest(drawn), 10).deployed)
+    assert fits and costs == {"macs": pytest.approx(cost.macs / 30e6)}
+    steps = play(table, NAMED["random+reject"], 0, 40)
+    assert steps[-1].epochs == 40 and steps[-1].hypervolume > 0
+
+
+def test_recordings_that_cannot_be_used_say_why(tmp_path: Path) -> None:
+    space = loads(SMALL, "space.yaml")
+    file = tmp_path / "r.csv"
+    with pytest.raises(DataError, match=r"r\.csv: cannot be read"):
+        read_recorded(space, file)
+    with pytest.raises(DataError, match=r"no column accuracy_4; it is not of space\.yaml and its rungs"):
+        read_recorded(space, written(file, 20, "accuracy_1,accuracy_9"))
+    with pytest.raises(DataError, match="has 4 trainings, fewer than 10"):
+        read_recorded(space, written(file, 4))
+    text = written(file, 20).read_text().splitlines()
+    file.write_text("\n".join([*text[:2], text[2].replace("cp", "cpp"), *text[3:]]))
+    with pytest.raises(DataError, match=r"line 3 is not of space\.yaml"):
+        read_recorded(space, file)
