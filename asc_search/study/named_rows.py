@@ -24,7 +24,7 @@ from asc_search.space.teachers import ModelTeacher
 from asc_search.study.dataset import open_data
 from asc_search.study.int8 import measure_stored
 from asc_search.study.retrain import MODEL, Finalist, measure_on_test, prepare, retrain, trained_in
-from asc_search.study.row_results import TEST, Bench, MeasuredRow, measured, measured_versions
+from asc_search.study.row_results import TEST, Bench, MeasuredRow, check_rows, measured, measured_versions
 from asc_search.study.run_folder import RunFolder
 from asc_search.train.candidate import Material, Origin
 from asc_search.train.features import frontend_windows
@@ -53,6 +53,7 @@ def run_study(study: Study, run: RunFolder, parallel: int | None = None) -> list
             check_groups(row.space, opened["100%"].classes)
         run.check_same({"source": space.data.source}, data=opened["100%"].digest())
         bench = Bench(study, run, opened)
+        check_rows(bench)
         tasks = {row.name: [(row.name, seed) for seed in range(row.space.retrain.seeds)] for row in rows}
         for wave in _waves(study):
             trained = [row for row in wave if not row.ensemble]

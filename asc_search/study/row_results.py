@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from asc_search.data.clips import Clips
+from asc_search.errors import NetworkError
 from asc_search.files import read_json, write_json
 from asc_search.nets.systems import system
 from asc_search.oracle.budget import macs_per_second, price_candidate
@@ -21,6 +22,7 @@ from asc_search.progress import Stage
 from asc_search.space.candidate import Candidate
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.rows import Row, Study
+from asc_search.space.tree import Mistakes, join, parse
 from asc_search.study.int8 import versions_in
 from asc_search.study.objective import network_as_stored
 from asc_search.study.retrain import MODEL, trained_in
@@ -107,6 +109,24 @@ class Bench:
         """What the trainings of ``row`` share: what the teachers of its pool say, made where it is not yet."""
         needed = needed_by(row.space, self.candidate(row))
         return teach_all(row.space, self.run, needed, self.training(row), self.validation(row), stage)
+
+
+def check_rows(bench: Bench) -> None:
+    """Check that the networks of all rows can be built, before any is trained.
+
+    Raises:
+        SpaceError: one cannot; all are listed with file, line and row.
+    """
+    mistakes = Mistakes(bench.study.file)
+    written = parse(bench.study.text, mistakes).value["rows"].value
+    for row in bench.study.rows:
+        if row.ensemble:
+            continue
+        try:
+            price_candidate(bench.candidate(row))
+        except NetworkError as error:
+            mistakes.add(written[row.name].line, join("rows", row.name), str(error))
+    mistakes.check()
 
 
 def _parents(row: Row) -> tuple[Sequence[str], ...]:

@@ -194,6 +194,19 @@ def test_groups_of_a_row_are_checked_where_they_are_written(tmp_path: Path, demo
     assert "s.yaml:18: rows.other.data.groups.out: sea is no class of the data" in said
 
 
+def test_networks_that_cannot_be_built_are_told_before_any_is_trained(tmp_path: Path, demo_folder: Path) -> None:
+    split = "network.stages: [{family: bc_res2, depth: 1, width: 10}]"
+    text = STUDY.replace("network.stages.0.depth: 2", split).replace("other pair: {", f"other pair: {{{split}, ")
+    study = loads_study(text, "s.yaml", tmp_path).on(f"folder:{demo_folder}")
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(SpaceError) as caught:
+        run_study(study, run, 1)
+    what = "layer 1 (bc_res2): its width 10 is not a multiple of its 4 splits"
+    assert f"s.yaml:16: rows.other pair: {what}" in str(caught.value)
+    assert f"s.yaml:18: rows.other: {what}" in str(caught.value)
+    assert not list(run.root.rglob("*.safetensors"))
+
+
 def test_an_int8_row_is_shown_beside_its_float_and_trained_versions(tmp_path: Path, demo_folder: Path) -> None:
     pytest.importorskip("torchao", reason="pip install 'asc-search[int8]'")
     text = STUDY.replace("seeds: 2", "seeds: 1, int8_tolerance: -100, qat_epochs: 1").split("  special")[0]
