@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from asc_search.bench.bars import at_most, report
-from asc_search.bench.recorded import Recorded, read_recorded, recorded_table, unseen
+from asc_search.bench.recorded import Recorded, on_unseen_rows, read_recorded, recorded_table
 from asc_search.bench.strategies import STRATEGIES, Step, Strategy, play, value_at
 from asc_search.bench.tables import DATASETS, Table, nas_bench_201
 from asc_search.files import read_json, write_json
@@ -64,7 +64,7 @@ def bench_search(space_file: Path, seeds: int, work: Path, chosen: Sequence[str]
     ratios = {name: one["epochs_ratio"] for name, one in found.items()}
     ran = {"seeds": seeds, "tables": found, "ask": asked, "trials_in": "SQLite"}
     if known is not None:
-        ran["recorded"] = {"rows": len(known.records), "clips": known.clips, "on_unseen_rows": unseen(known)}
+        ran["recorded"] = {"rows": len(known.records), "clips": known.clips, "on_unseen_rows": on_unseen_rows(known)}
     bars = [at_most("epochs_ratio_vs_default", max(ratios.values(), default=float("inf")), round(GOAL, 3))]
     bars += [at_most(f"ask_ms_{rows}", asked[str(rows)]["ms"], ASK_MS) for rows in ROWS[1:]]
     return report("search", ran, bars)
