@@ -163,6 +163,9 @@ class _Timed(BaseSampler):
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler, self.ms = sampler, 0.0
 
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._sampler.infer_relative_search_space(study, trial)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from asc_search.bench import search
 from asc_search.bench.record import record, some_classes
 from asc_search.bench.recorded import on_unseen_rows, read_recorded, recorded_table
 from asc_search.bench.strategies import STRATEGIES, play, value_at
@@ -18,6 +19,7 @@ from asc_search.errors import DataError
 from asc_search.nets.network import price
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.load import loads
+from asc_search.study.sampler import PricedSampler
 
 NAMED = {one.name: one for one in STRATEGIES}
 
@@ -176,3 +178,17 @@ def test_recordings_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     file.write_text("\n".join([*text[:2], text[2].replace("cp", "cpp"), *text[3:]]))
     with pytest.raises(DataError, match=r"line 3 is not of space\.yaml"):
         read_recorded(space, file)
+
+
+def test_every_draw_that_is_timed_is_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = loads(SMALL.replace("[1, 4]}", "[1, 4], startup: 2}"))
+    monkeypatch.setattr(search, "ROWS", (5, 9))
+    monkeypatch.setattr(search, "DRAWS", 3)
+    proposed = []
+    was = PricedSampler._propose
+    monkeypatch.setattr(
+        PricedSampler, "_propose", lambda self, study, number: proposed.append(number) or was(self, study, number)
+    )
+    times = search.ask_times(space)
+    assert len(proposed) == 2 * (3 + 1) == len(set(proposed))
+    assert all(one["with_database_ms"] > one["ms"] > 1 for one in times.values())
