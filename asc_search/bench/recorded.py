@@ -161,21 +161,14 @@ def read_recorded(space: Space, file: Path) -> Recorded:
         raise _unusable(file, f"has no column {missing[0]}; it is not of {space.file} and its rungs")
     if len(rows) < FOLDS:
         raise _unusable(file, f"has {len(rows)} trainings, fewer than {FOLDS}")
-    records = []
+    records, reached = [], []
     for number, row in enumerate(rows, 2):
         try:
             records.append({name: _value(one, row[name]) for name, one in names.items() if row[name] != ""})
-            reached = [float(row[name] or "nan") for name in measured]
-            row["reached"] = reached
+            reached.append([float(row[name] or "nan") for name in measured])
         except (ValueError, TypeError):
             raise _unusable(file, f"line {number} is not of {space.file}") from None
-    return Recorded(
-        space,
-        tuple(records),
-        np.array([row["reached"] for row in rows]),
-        int(rows[0]["classes"]),
-        int(rows[0]["clips"]),
-    )
+    return Recorded(space, tuple(records), np.array(reached), int(rows[0]["classes"]), int(rows[0]["clips"]))
 
 
 def _value(parameter: Parameter, text: str) -> Scalar:

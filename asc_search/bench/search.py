@@ -36,12 +36,13 @@ ROWS = (200, 1000, 5000)
 ASK_MS = 50
 DRAWS = 11  # timed at each number of rows
 CLASSES = 10  # of the networks whose draws are timed
+RECORDED = "recorded"
 OURS, DEFAULT, PLAIN = "ours", "optuna+reject", "optuna"
 
 
 def tables(known: Recorded | None) -> list[Table]:
     """What is searched in: NAS-Bench-201 on its three data sets, and the trainings ``known``."""
-    ours = [] if known is None else [recorded_table(known, "recorded")]
+    ours = [] if known is None else [recorded_table(known, RECORDED)]
     return [*map(nas_bench_201, DATASETS), *ours]
 
 
@@ -54,17 +55,21 @@ def bench_search(space_file: Path, seeds: int, work: Path, chosen: Sequence[str]
     worst table; milliseconds a draw with so many trials in the database.
     """
     space, file = load(space_file), space_file.with_suffix(".csv")
-    known = read_recorded(space, file) if file.is_file() else None
+
+    def wanted(name: str) -> bool:
+        return not chosen or any(one in name for one in chosen)
+
+    known = read_recorded(space, file) if wanted(RECORDED) and file.is_file() else None
     found: dict[str, Any] = {}
     for table in tables(known):
-        if chosen and not any(one in table.name for one in chosen):
+        if not wanted(table.name):
             continue
         found[table.name] = _compare(table, seeds, work)
     asked = ask_times(space)
     ratios = {name: one["epochs_ratio"] for name, one in found.items()}
     ran = {"seeds": seeds, "tables": found, "ask": asked, "trials_in": "SQLite"}
     if known is not None:
-        ran["recorded"] = {"rows": len(known.records), "clips": known.clips, "on_unseen_rows": on_unseen_rows(known)}
+        ran[RECORDED] = {"rows": len(known.records), "clips": known.clips, "on_unseen_rows": on_unseen_rows(known)}
     bars = [at_most("epochs_ratio_vs_default", max(ratios.values(), default=float("inf")), round(GOAL, 3))]
     bars += [at_most(f"ask_ms_{rows}", asked[str(rows)]["ms"], ASK_MS) for rows in ROWS[1:]]
     return report("search", ran, bars)

@@ -76,13 +76,19 @@ class Bench:
         """Devices of the whole training part, also for rows that learn from less."""
         return self.opened["100%"].split("train").seen_devices
 
+    @cached_property
+    def _parts(self) -> dict[str, tuple[Clips, Clips, str]]:
+        """Training and validation part by ``data.subset``, and the digest of the first: it looks at every file."""
+        parts = {subset: (clips.split("train"), clips.split("validation")) for subset, clips in self.opened.items()}
+        return {subset: (*both, both[0].digest()) for subset, both in parts.items()}
+
     def training(self, row: Row) -> Clips:
         """What ``row`` learns from."""
-        return self.opened[row.space.data.subset].split("train")
+        return self._parts[row.space.data.subset][0]
 
     def validation(self, row: Row) -> Clips:
         """What ``row`` is watched on."""
-        return self.opened[row.space.data.subset].split("validation")
+        return self._parts[row.space.data.subset][1]
 
     def candidate(self, row: Row) -> Candidate:
         """What is trained for ``row``, besides the rows that teach it."""
@@ -95,7 +101,8 @@ class Bench:
 
     def key(self, row: Row) -> str:
         """Short hash of all that a row's networks depend on, the rows it comes from included."""
-        parts = [row.space.digest(), row.design, row.space.retrain.epochs, row.specialist, self.training(row).digest()]
+        heard = self._parts[row.space.data.subset][2]
+        parts = [row.space.digest(), row.design, row.space.retrain.epochs, row.specialist, heard]
         parts += [astuple(row.space.retrain.int8)] if row.versions else []
         parts += [[self.key(self.rows[name]) if name else "" for name in names] for names in _parents(row)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
