@@ -12,10 +12,8 @@ from optuna.trial import TrialState
 
 from asc_search.bench.tables import Table
 from asc_search.space.draw import drawn_values
-from asc_search.space.space import Space
 from asc_search.study.pareto import Point, hypervolume
-from asc_search.study.pool import relative_costs
-from asc_search.study.rungs import goes_on
+from asc_search.study.promotion import promotes
 from asc_search.study.sampler import PricedSampler
 from asc_search.study.seeds import derived_seed
 
@@ -91,7 +89,7 @@ def play(table: Table, strategy: Strategy, seed: int, epochs: int) -> list[Step]
             trial.set_user_attr("rungs", reached)
             if rung + 1 == len(rungs) or (strategy.top and rung == 0):
                 break
-            if strategy.rungs and not _goes_on(space, study, trial.number, rung):
+            if strategy.rungs and not promotes(study, space, trial.number, rung):
                 break
         study.tell(trial, [accuracy, *costs.values()])
         if strategy.top:
@@ -103,17 +101,6 @@ def play(table: Table, strategy: Strategy, seed: int, epochs: int) -> list[Step]
             front.append(_point(table, params, costs))
         steps.append(Step(spent, hypervolume(front, table.reference)))
     return steps
-
-
-def _goes_on(space: Space, study: optuna.Study, number: int, rung: int) -> bool:
-    """As a search decides it (``study.search``)."""
-    done = [one for one in study.get_trials(deepcopy=False) if len(one.user_attrs.get("rungs", ())) > rung]
-    points = {
-        one.number: (1 - one.user_attrs["rungs"][rung]["accuracy"], *relative_costs(space, one.user_attrs))
-        for one in done
-    }
-    mine = points.pop(number)
-    return goes_on(mine, list(points.values()), space.search.reduction)
 
 
 def _finish(table: Table, waiting: list, top: int, front: list[Point]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from asc_search.space.columns import Column, Columns
-from asc_search.space.domains import Choice, Constant, FloatRange, IntRange, Subset
+from asc_search.space.domains import Choice, Constant, Domain, FloatRange, IntRange, Subset
 from asc_search.space.space import Parameter, Space
 
 
@@ -22,6 +22,21 @@ def encoded(space: Space, columns: Columns) -> np.ndarray:
     ]
     count = len(next(iter(columns.values())).drawn)
     return np.concatenate(parts, axis=1) if parts else np.zeros((count, 0))
+
+
+def groups_of(space: Space) -> np.ndarray:
+    """Which of the varying parameters, from 0, each dimension of ``encoded`` is of, (d,)."""
+    domains = [one.domain for one in space.varying if not isinstance(one.domain, Constant)]
+    return np.repeat(np.arange(len(domains)), [_width(domain) for domain in domains])
+
+
+def _width(domain: Domain) -> int:
+    match domain:
+        case Choice(values=values):
+            return len(values)
+        case Subset(members=members):
+            return len(members)
+    return 1
 
 
 def _encoded(parameter: Parameter, column: Column) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Asynchronous successive halving (Li et al. 2020, ASHA) where a candidate competes with those of about its own price alone.
 After few epochs small networks lead, since they learn faster: ranked together, by non-domination too, the large ones would
-stop at the first rung, and the front would have its cheap end only.
+stop at the first rung, and the front would have its cheap end only. And a rung after which the order says little of the last
+one's stops nobody (``TELLS``): where two of three stop by luck, the best are lost with them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from asc_search.study.pareto import Point
 
 PEERS = 8  # whom a candidate competes with
 LEAST_COST = 1e-6
+TELLS = 0.6  # correlation with the last rung's measurements from which a rung stops candidates
 
 
 def goes_on(mine: Point, others: Sequence[Point], reduction: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from asc_search.processes import cpu_threads
 from asc_search.space.columns import draw_columns, known_columns, recorded
-from asc_search.space.encoding import encoded
+from asc_search.space.encoding import encoded, groups_of
 from asc_search.space.space import Space
 from asc_search.study.improvement import best_within, budgets, expected_improvement
 from asc_search.study.pool import (
@@ -36,7 +36,7 @@ from asc_search.study.pool import (
     variations,
 )
 from asc_search.study.seeds import derived_seed
-from asc_search.study.surrogate import Observations, Shape, Surrogate, best_shape
+from asc_search.study.surrogate import Observations, Shape, Surrogate, likeliest_shape
 
 RANDOM = 512  # of the pool's points, looked at for a draw
 VARIED, PARENTS = 128, 12  # variations looked at, and of how many of the best trials
@@ -44,7 +44,7 @@ PRICE_CLASSES = 4  # equal shares of the random points, by the first cost
 EXACT = 4  # variations that promise most by a rough price, and are priced
 MOST_SEEN = 256  # measurements the model is given
 COST_TOP = 1.25  # budgets reach so far over the limit: more accuracy counts there at any cost
-SHAPED_AT = (0, 8, 16, 32, 64, 128)  # numbers of measurements at which the covariance is fitted anew
+SHAPED_AT = (1, 8, 12, 18, 27, 40, 60, 90, 128)  # numbers of measurements at which the covariance is fitted anew
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,14 @@ class PricedSampler(BaseSampler):
             return recorded(self._space, pool.points.columns, _untried(pool.points, history, rng))
         return propose(self._space, self._price, pool, history, rng, number)
 
+    def tells(self, trials: Sequence[FrozenTrial], rung: int) -> float:
+        """How far what is measured at ``rung`` correlates with the last one's, as the model has it of ``trials``, which all
+        reached a rung.
+        """
+        with cpu_threads(1):
+            seen = observed(self._space, trials, self._encode)
+            return _shape(seen).correlation(rung, len(self._space.search.rungs) - 1)
+
     def _encode(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
         fresh = [one for one in trials if one.number not in self._points]
         if fresh:
@@ -143,11 +151,17 @@ class Learnt:
         gain = expected_improvement(mean, std, costs, self.limits, self.best)
         return np.where(_known(features, self.features), -1.0, gain)
 
-    def gain_of(self, row: int) -> float:
-        """What trial ``row`` is expected to add if it goes on to the last rung."""
-        features, costs = self.features[row : row + 1], self.costs[row : row + 1]
-        mean, std = self.surrogate.predict(features, log_costs(costs), self.top, np.array([row]))
-        return float(expected_improvement(mean, std, costs, self.limits, self.best)[0])
+
+def observed(
+    space: Space, trials: Sequence[FrozenTrial], encode: Callable[[Sequence[FrozenTrial]], np.ndarray]
+) -> Observations:
+    """What ``trials`` measured at their rungs: log errors."""
+    rungs = [one.user_attrs["rungs"] for one in trials]
+    row = np.repeat(np.arange(len(trials)), [len(one) for one in rungs])
+    rung = np.concatenate([np.arange(len(one)) for one in rungs])
+    errors = np.array([max(1 - reached["accuracy"], 1e-3) for one in rungs for reached in one])
+    prices = log_costs(np.array([relative_costs(space, one.user_attrs) for one in trials]))
+    return Observations(encode(trials)[row], prices[row], rung, row, np.log(errors), groups_of(space))
 
 
 def learn(space: Space, history: History) -> Learnt:
@@ -155,18 +169,10 @@ def learn(space: Space, history: History) -> Learnt:
     trials = _chosen(history.trials)
     everyone = [*trials, *history.pending]
     features, costs = history.encode(everyone), np.array([relative_costs(space, one.user_attrs) for one in everyone])
-    rows, rungs, errors = [], [], []
-    for row, trial in enumerate(trials):
-        for rung, reached in enumerate(trial.user_attrs["rungs"]):
-            rows.append(row)
-            rungs.append(rung)
-            errors.append(max(1 - reached["accuracy"], 1e-3))
-    row_of, rung_of = np.array(rows), np.array(rungs)
-    values = _tamed(np.log(errors), rung_of)
-    top = len(space.search.rungs) - 1
-    prices = log_costs(costs)
-    seen = Observations(features[row_of], prices[row_of], rung_of, row_of, values)
-    surrogate = Surrogate(seen, _shape(seen))
+    prices, top = log_costs(costs), len(space.search.rungs) - 1
+    measured = observed(space, trials, history.encode)
+    seen = tamed(measured)
+    surrogate = Surrogate(seen, _shape(measured).for_rungs(top + 1))
     if history.pending:  # as if they had come out as expected, so that the next draw looks elsewhere
         waiting = np.arange(len(trials), len(everyone))
         expected, _ = surrogate.predict(features[waiting], prices[waiting], 0)
@@ -180,15 +186,16 @@ def learn(space: Space, history: History) -> Learnt:
                     (seen.trial, waiting),
                     (seen.values, expected),
                 )
-            )
+            ),
+            seen.groups,
         )
         surrogate = Surrogate(both, surrogate.shape)
     final, _ = surrogate.predict(features, prices, top, np.arange(len(everyone)))
     finished = np.array([len(one.user_attrs.get("rungs", ())) == top + 1 for one in everyone])
     limits = budgets(costs.shape[1], COST_TOP)
-    worst = float(np.exp(np.quantile(values, 0.95)))
+    worst = float(np.exp(np.quantile(seen.values, 0.95)))
     if not finished.any():
-        finished = np.array([len(one.user_attrs.get("rungs", ())) == rung_of.max() + 1 for one in everyone])
+        finished = np.array([len(one.user_attrs.get("rungs", ())) == seen.rung.max() + 1 for one in everyone])
     best = best_within(np.exp(final[finished]), costs[finished], limits, worst)
     return Learnt(surrogate, top, limits, best, features, everyone, final, costs)
 
@@ -280,28 +287,27 @@ def _chosen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trials[index] for index in sorted([*range(first), *later[:fitting]])]
 
 
-def _tamed(values: np.ndarray, rungs: np.ndarray) -> np.ndarray:
-    """``values`` with those far worse than their rung's median brought near it: a failure is no measure of how bad."""
-    values = values.copy()
-    for rung in range(int(rungs.max()) + 1):
-        at = rungs == rung
+def tamed(seen: Observations) -> Observations:
+    """Values far worse than their rung's median brought near it: a failure is no measure of how bad."""
+    values = seen.values.copy()
+    for rung in range(int(seen.rung.max()) + 1):
+        at = seen.rung == rung
         if at.sum() < 4:
             continue
         low, middle = np.quantile(values[at], (0.1, 0.5))
         values[at] = np.minimum(values[at], middle + 2 * (middle - low) + 1e-6)
-    return values
+    return replace(seen, values=values)
 
 
 def _shape(seen: Observations) -> Shape:
     """The covariance's shape from the first measurements, so many that it is fitted rarely and the same after a resume."""
     count = max(one for one in SHAPED_AT if one <= len(seen.values))
-    if count < SHAPED_AT[1]:
-        return Shape()
-    parts = (seen.features, seen.prices, seen.rung, seen.trial, seen.values)
-    return _fitted(tuple((part[:count].tobytes(), part.dtype.str, part[:count].shape) for part in parts))
+    parts = [part[:count] for part in (seen.features, seen.prices, seen.rung, seen.trial, seen.values)]
+    return _fitted(tuple((part.tobytes(), part.dtype.str, part.shape) for part in (*parts, seen.groups)))
 
 
 @lru_cache(maxsize=8)
 def _fitted(packed: tuple) -> Shape:
-    parts = [np.frombuffer(raw, dtype).reshape(size) for raw, dtype, size in packed]
-    return best_shape(Observations(*parts))
+    # Copies, as PyTorch wants arrays that may be written.
+    parts = [np.frombuffer(raw, dtype).reshape(size).copy() for raw, dtype, size in packed]
+    return likeliest_shape(tamed(Observations(*parts)))

@@ -18,9 +18,9 @@ from asc_search.study.objective import Result, train_trial
 from asc_search.study.owner import Owner
 from asc_search.study.pareto import Point, ranking
 from asc_search.study.pool import relative_costs
-from asc_search.study.rungs import goes_on
+from asc_search.study.promotion import promotes
 from asc_search.study.seeds import derived_seed
-from asc_search.study.tasks import MAX_FAILURES, GoesOn, Setting, Task, failing, next_task
+from asc_search.study.tasks import MAX_FAILURES, Setting, Task, failing, next_task
 
 
 def objective_values(space: Space, accuracy: float, cost: Mapping[str, int]) -> list[float]:
@@ -108,12 +108,11 @@ def _results(study: optuna.Study, task: Task, setting: Setting, lease: Lease, st
     rungs, began = setting.space.search.rungs, time.monotonic()
     first: list[int] = []
     reached: list[Result] = []
-    goes_on = _promotion(study, task.number, setting, task.attrs)
 
     def at_rung(rung: int, result: Result) -> bool:
         reached.append(result)
         lease.tell(rungs=[one.to_json() for one in reached])
-        return goes_on(rung, result)
+        return promotes(study, setting.space, task.number, rung)
 
     def on_epoch(done: int) -> None:
         first.append(done - 1)
@@ -140,18 +139,3 @@ def trial_line(number: int, cost: Mapping[str, Any], last: Result, status: str, 
 def _short(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
-
-
-def _promotion(study: optuna.Study, number: int, setting: Setting, cost: Mapping[str, Any]) -> GoesOn:
-    """Whether trial ``number`` goes on from a rung, against all others that reached it."""
-    space = setting.space
-
-    def decide(rung: int, result: Result) -> bool:
-        others = []
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING)):
-            reached = trial.user_attrs.get("rungs", [])
-            if trial.number != number and len(reached) > rung:
-                others.append(as_point(space, reached[rung]["accuracy"], trial.user_attrs))
-        return goes_on(as_point(space, result.accuracy, cost), others, space.search.reduction)
-
-    return decide

@@ -1,4 +1,9 @@
-"""A model of the accuracy: a Gaussian process over candidates, their prices and the rung at which they were measured."""
+"""A model of the accuracy: a Gaussian process over candidates, their prices and the rung at which they were measured.
+
+Matern 5/2 (Rasmussen and Williams 2006, section 4.2) with a relevance of its own for each parameter of the space and each
+price, most of them next to nothing unless the measurements say otherwise: the half-Cauchy prior of SAAS (Eriksson and
+Jankowiak 2021), at its likeliest point. So a few dozen measurements do in a space of forty parameters.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,22 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
-RUNG_CORRELATION = 0.8  # of what neighbouring rungs say of one candidate
+SPARSITY = 0.5  # relevance that all parameters together are thought to have
+THOUGHT = {"amplitude": (1.0, 1.0), "own": (0.1, 1.0), "noise": (0.2, 1.5)}  # median, and spread of the logarithm
+GAP = (0.25, 1.5)
+LEAST = 4  # measurements from which a shape is fitted
+STEPS, RATE = 80, 0.1
+ALIKE = 3  # trials that are thought to spread at a rung as at the one before
+JITTER = 1e-6
 
 
 @dataclass(frozen=True)
 class Observations:
     """n measurements: candidates' ``features`` (n, d) and ``prices`` (n, k), the ``rung`` (n,) of each, its ``trial`` (n,)
-    (measurements of one candidate at several rungs share it) and the ``values`` (n,), lower is better.
+    (measurements of one candidate at several rungs share it) and the ``values`` (n,), lower is better. ``groups`` (d,) says
+    which parameter, from 0, a feature is of.
     """
 
     features: np.ndarray
@@ -22,46 +35,40 @@ class Observations:
     rung: np.ndarray
     trial: np.ndarray
     values: np.ndarray
+    groups: np.ndarray
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the covariance: how fast it falls with features and prices, and of the variance the parts that belong to one
-    candidate alone (``own``) and to one measurement (``noise``).
+    """Of the covariance. ``relevance`` (parameters + prices,) of squared distances over their means; the variances
+    ``amplitude`` of what features and prices tell, ``own`` of a candidate alone and ``noise`` of one measurement; ``gaps``
+    (rungs - 1,) between neighbouring rungs: what they say of one candidate correlates by exp(-gap).
     """
 
-    features: float = 1.0
-    prices: float = 0.5
-    own: float = 0.1
-    noise: float = 0.05
+    relevance: Tensor
+    amplitude: Tensor
+    own: Tensor
+    noise: Tensor
+    gaps: Tensor
 
+    def correlation(self, rung: int, last: int) -> float:
+        """Between measurements of one candidate at two rungs."""
+        told = self.amplitude + self.own
+        return float(torch.exp(-self.for_rungs(last + 1).gaps[rung:last].sum()) * told / (told + self.noise))
 
-CHOICES = {
-    "features": (0.3, 0.6, 1.0, 1.7),
-    "prices": (0.15, 0.3, 0.5, 1.0, 2.0),
-    "own": (0.03, 0.1, 0.3),
-    "noise": (0.01, 0.05, 0.2),
-}
+    def for_rungs(self, count: int) -> Shape:
+        """With gaps to rungs that none had reached, too."""
+        missing = count - 1 - len(self.gaps)
+        return replace(self, gaps=torch.cat([self.gaps, _constant(GAP[0], missing)])) if missing > 0 else self
 
 
 class Surrogate:
-    """The process given ``seen``; Matern 5/2 (Rasmussen and Williams 2006, section 4.2), constant mean at each rung."""
+    """The process given ``seen``; constant mean and spread at each rung."""
 
     def __init__(self, seen: Observations, shape: Shape) -> None:
-        self._seen, self.shape = seen, shape
-        self._features, self._prices = _scales(seen)
-        self._means = rung_means(seen)
-        centred = seen.values - self._means[seen.rung]
-        self._unit = max(float(np.sqrt(np.mean(centred**2))), 1e-6)
-        self._factor = np.linalg.cholesky(self._covariance(seen) + (shape.noise + 1e-6) * np.eye(len(centred)))
-        self._residual = centred / self._unit
-        self._weights = _solve(self._factor.T, _solve(self._factor, self._residual[:, None]), upper=True)[:, 0]
-
-    def log_likelihood(self) -> float:
-        """Of the observations, the best scale of their variance taken."""
-        n = len(self._residual)
-        spread = max(float(self._residual @ self._weights) / n, 1e-12)  # none where all measured the same
-        return -0.5 * n * np.log(spread) - float(np.log(np.diag(self._factor)).sum())
+        self._data, self.shape = _Scaled(seen), shape
+        self._factor = self._data.factor(shape)
+        self._weights = torch.cholesky_solve(self._data.residual[:, None], self._factor)[:, 0]
 
     def predict(
         self, features: np.ndarray, prices: np.ndarray, rung: int, trial: np.ndarray | None = None
@@ -70,35 +77,86 @@ class Surrogate:
 
         ``trial`` (m,) says which of the observed ones they are; by default none.
         """
-        count = len(features)
-        numbers = np.full(count, -1) if trial is None else trial
-        asked = Observations(features, prices, np.full(count, rung), numbers, np.zeros(count))
-        across = self._covariance(asked)
-        half = _solve(self._factor, across.T)
-        scale = self._unit * np.sqrt(max(self._residual @ self._weights / len(self._residual), 1e-3))
+        data, count = self._data, len(features)
+        numbers = torch.full((count,), -1) if trial is None else torch.from_numpy(trial)
+        across = data.covariance(self.shape, data.points(features, prices), torch.full((count,), rung), numbers)
+        half = torch.linalg.solve_triangular(self._factor, across.T, upper=False)
         # Of a new candidate the part of its own counts as luck: with it, twins of the best would promise a gain for ever.
-        own = 0.0 if trial is None else self.shape.own
-        variance = np.maximum(1 + own - (half**2).sum(axis=0), 1e-6)
-        return self._means[min(rung, len(self._means) - 1)] + self._unit * (across @ self._weights), scale * np.sqrt(
-            variance
-        )
+        known = self.shape.amplitude if trial is None else self.shape.amplitude + self.shape.own
+        std = (known - (half**2).sum(0)).clamp(min=JITTER).sqrt()
+        at = min(rung, len(data.means) - 1)
+        unit = data.unit * data.spreads[at]
+        return data.means[at] + unit * (across @ self._weights).numpy(), unit * std.numpy()
 
-    def _covariance(self, one: Observations) -> np.ndarray:
-        """Between ``one`` and what was seen, (m, n)."""
-        seen, shape = self._seen, self.shape
-        squared = shape.features**2 * _squared(one.features, seen.features) / self._features
-        squared += shape.prices**2 * _squared(one.prices, seen.prices) / self._prices
-        distance = np.sqrt(5 * squared)
-        smooth = (1 + distance + distance**2 / 3) * np.exp(-distance)
-        between = RUNG_CORRELATION ** np.abs(one.rung[:, None] - seen.rung)
-        same = one.trial[:, None] == seen.trial
-        return between * (smooth + shape.own * same)
+
+def likeliest_shape(seen: Observations) -> Shape:
+    """The shape of the largest posterior density (Adam, a fixed number of steps); the prior's medians of too few."""
+    relevances = _count(seen.groups) + seen.prices.shape[1]
+    medians = [*(median for median, _ in THOUGHT.values()), *[GAP[0]] * int(seen.rung.max(initial=0))]
+    spreads = [*(spread for _, spread in THOUGHT.values()), *[GAP[1]] * int(seen.rung.max(initial=0))]
+    centre, spread = (torch.tensor(values, dtype=torch.float64) for values in (medians, spreads))
+    share = SPARSITY / max(relevances, 1)
+    logs = torch.cat([_constant(share, relevances), centre]).log()
+    if len(seen.values) < LEAST:
+        return _shape(logs, relevances)
+    data, logs = _Scaled(seen), logs.requires_grad_()
+    optimizer = torch.optim.Adam([logs], RATE)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        shape = _shape(logs, relevances)
+        factor = data.factor(shape)
+        half = torch.linalg.solve_triangular(factor, data.residual[:, None], upper=False)
+        against = (half**2).sum() / 2 + factor.diagonal().log().sum()
+        half_cauchy = (torch.log1p(shape.relevance / share) - logs[:relevances] / 2).sum()
+        normal = (((logs[relevances:] - centre.log()) / spread) ** 2).sum() / 2
+        (against + half_cauchy + normal).backward()
+        optimizer.step()
+    return _shape(logs.detach(), relevances)
+
+
+class _Scaled:
+    """Observations in units of their own: distances over their means, residuals over their spread."""
+
+    def __init__(self, seen: Observations) -> None:
+        self._rung, self._trial = torch.from_numpy(seen.rung), torch.from_numpy(seen.trial)
+        self.means = rung_means(seen)
+        self.spreads = rung_spreads(seen, self.means)
+        residual = (seen.values - self.means[seen.rung]) / self.spreads[seen.rung]
+        self.unit = max(float(np.sqrt(np.mean(residual**2))), JITTER)
+        self.residual = torch.from_numpy(residual / self.unit)
+        groups = _count(seen.groups)
+        apart = np.bincount(seen.groups, 2 * seen.features.var(axis=0), groups)
+        self._columns = np.concatenate([seen.groups, groups + np.arange(seen.prices.shape[1])])
+        # A parameter that hardly varied among those seen is not blown up.
+        units = [np.maximum(apart, 0.1)[seen.groups], np.maximum(2 * seen.prices.var(axis=0), 0.01)]
+        self._scale = 1 / np.sqrt(np.concatenate(units))
+        self._points = self.points(seen.features, seen.prices)
+
+    def points(self, features: np.ndarray, prices: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.concatenate([features, prices], axis=1) * self._scale)
+
+    def covariance(self, shape: Shape, points: Tensor, rung: Tensor, trial: Tensor) -> Tensor:
+        """Between others and what was seen, (m, n)."""
+        weights = shape.relevance[self._columns].sqrt()
+        one, other = points * weights, self._points * weights
+        squared = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
+        distance = (5 * squared.clamp(min=0) + 1e-12).sqrt()  # never nought, where a root has no slope
+        smooth = shape.amplitude * (1 + distance + distance**2 / 3) * torch.exp(-distance)
+        places = torch.cat([_constant(0.0, 1), shape.gaps.cumsum(0)])
+        between = torch.exp(-(places[rung][:, None] - places[self._rung]).abs())
+        return between * (smooth + shape.own * (trial[:, None] == self._trial))
+
+    def factor(self, shape: Shape) -> Tensor:
+        """Cholesky's, of the covariance of the measurements."""
+        covariance = self.covariance(shape, self._points, self._rung, self._trial)
+        return torch.linalg.cholesky(
+            covariance + (shape.noise + JITTER) * torch.eye(len(covariance), dtype=torch.float64)
+        )
 
 
 def rung_means(seen: Observations) -> np.ndarray:
     """The mean at each rung, as if all candidates had reached it: from rung to rung by those that did."""
-    last = int(seen.rung.max(initial=0))
-    by_rung = [dict(zip(seen.trial[seen.rung == r], seen.values[seen.rung == r], strict=True)) for r in range(last + 1)]
+    by_rung = _by_rung(seen, seen.values)
     means = [float(np.mean(list(by_rung[0].values()))) if by_rung[0] else 0.0]
     for before, after in pairwise(by_rung):
         gains = [after[trial] - before[trial] for trial in after if trial in before]
@@ -109,28 +167,32 @@ def rung_means(seen: Observations) -> np.ndarray:
     return np.array(means)
 
 
-def best_shape(seen: Observations) -> Shape:
-    """The shape of the largest likelihood, one choice after the other."""
-    shape, best = Shape(), Surrogate(seen, Shape()).log_likelihood()
-    for name, choices in CHOICES.items():
-        for choice in choices:
-            other = replace(shape, **{name: choice})
-            if other != shape and (likelihood := Surrogate(seen, other).log_likelihood()) > best:
-                shape, best = other, likelihood
-    return shape
+def rung_spreads(seen: Observations, means: np.ndarray) -> np.ndarray:
+    """How far values are from the mean at each rung, over the first one's: from rung to rung by those that reached both."""
+    by_rung = _by_rung(seen, (seen.values - means[seen.rung]) ** 2)
+    spreads = [1.0]
+    for before, after in pairwise(by_rung):
+        both = [trial for trial in after if trial in before]
+        alike = ALIKE * float(np.mean(list(before.values()))) if before else 0.0
+        was, now = (alike + sum(part[trial] for trial in both) for part in (before, after))
+        spreads.append(spreads[-1] * float(np.sqrt(now / was)) if was > 0 and now > 0 else spreads[-1])
+    return np.array(spreads)
 
 
-def _solve(factor: np.ndarray, known: np.ndarray, upper: bool = False) -> np.ndarray:
-    """x (n, m) of ``factor @ x = known`` for a triangular ``factor``."""
-    return torch.linalg.solve_triangular(torch.from_numpy(factor), torch.from_numpy(known), upper=upper).numpy()
+def _by_rung(seen: Observations, values: np.ndarray) -> list[dict[int, float]]:
+    """Values of trials, rung by rung."""
+    last = int(seen.rung.max(initial=0))
+    return [dict(zip(seen.trial[seen.rung == r], values[seen.rung == r], strict=True)) for r in range(last + 1)]
 
 
-def _scales(seen: Observations) -> tuple[float, float]:
-    """Mean squared distances of features and of prices: the units in which the covariance falls."""
-    return tuple(max(2 * float(part.var(axis=0).sum()), 1e-9) for part in (seen.features, seen.prices))
+def _shape(logs: Tensor, relevances: int) -> Shape:
+    parts = logs.exp()
+    return Shape(parts[:relevances], *parts[relevances : relevances + 3], parts[relevances + 3 :])
 
 
-def _squared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Squared distances of rows, (m, n)."""
-    found = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    return np.maximum(found, 0)
+def _constant(value: float, count: int) -> Tensor:
+    return torch.full((count,), value, dtype=torch.float64)
+
+
+def _count(groups: np.ndarray) -> int:
+    return int(groups.max(initial=-1)) + 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
@@ -15,14 +17,21 @@ from support import TINY_SPACE
 
 from asc_search.oracle.budget import assess
 from asc_search.space.columns import draw_columns, known_columns, recorded
+from asc_search.space.domains import Constant
 from asc_search.space.draw import FixedSuggest, draw
-from asc_search.space.encoding import encoded
+from asc_search.space.encoding import encoded, groups_of
 from asc_search.space.load import loads
 from asc_search.study import pool
 from asc_search.study.create import make_sampler, open_storage, open_study, sqlite_url
 from asc_search.study.improvement import best_within, budgets, expected_improvement
 from asc_search.study.pareto import hypervolume
-from asc_search.study.surrogate import Observations, Shape, Surrogate
+from asc_search.study.surrogate import Observations, Shape, Surrogate, likeliest_shape
+
+
+def shape(relevance: Sequence[float], own: float, noise: float, gaps: Sequence[float] = ()) -> Shape:
+    values = (relevance, 1.0, own, noise, gaps)
+    return Shape(*(torch.tensor(one, dtype=torch.float64) for one in values))
+
 
 SPACE = loads(TINY_SPACE.replace("trials: 4", "trials: 40").replace("startup: 2", "startup: 6"))
 
@@ -62,14 +71,55 @@ def test_the_model_is_a_gaussian_process() -> None:
     rng = np.random.default_rng(0)
     x, new, y = rng.random((30, 3)), rng.random((5, 3)), rng.standard_normal(30)
     none, zeros = np.zeros((30, 1)), np.zeros(30, int)
-    shape = Shape(features=1.0, prices=0.0, own=0.0, noise=0.1)
-    mean, std = Surrogate(Observations(x, none, zeros, np.arange(30), y), shape).predict(new, np.zeros((5, 1)), 0)
-    length = float(np.sqrt(2 * x.var(axis=0).sum()))
-    other = GaussianProcessRegressor(Matern(length, nu=2.5), alpha=0.1 + 1e-6, optimizer=None)
+    groups = np.array([0, 0, 1])  # the first two features are one parameter's
+    seen = Observations(x, none, zeros, np.arange(30), y, groups)
+    mean, std = Surrogate(seen, shape(relevance=(1.5, 0.5, 0.0), own=0.0, noise=0.1)).predict(new, np.zeros((5, 1)), 0)
+    apart = 2 * x.var(axis=0)
+    units = np.array([apart[0] + apart[1], apart[0] + apart[1], apart[2]])
+    other = GaussianProcessRegressor(Matern(np.sqrt(units / [1.5, 1.5, 0.5]), nu=2.5), alpha=0.1 + 1e-6, optimizer=None)
     unit = np.sqrt(np.mean((y - y.mean()) ** 2))
     expected, spread = other.fit(x, (y - y.mean()) / unit).predict(new, return_std=True)
     np.testing.assert_allclose(mean, y.mean() + unit * expected, atol=1e-6)
-    np.testing.assert_allclose(std / std[0], spread / spread[0], rtol=1e-5)
+    np.testing.assert_allclose(std, unit * spread, rtol=1e-5)
+
+
+def test_the_shape_tells_what_matters_from_what_does_not() -> None:
+    rng = np.random.default_rng(0)
+    x, prices = rng.random((60, 12)), np.zeros((60, 1))
+    values = np.sin(5 * x[:, 3]) + 2 * (x[:, 7] - 0.5) ** 2 + 0.05 * rng.standard_normal(60)
+    seen = Observations(x, prices, np.zeros(60, int), np.arange(60), values, np.arange(12))
+    found = likeliest_shape(seen)
+    assert set(np.argsort(-found.relevance.numpy())[:2]) == {3, 7}
+    new = rng.random((200, 12))
+    true = np.sin(5 * new[:, 3]) + 2 * (new[:, 7] - 0.5) ** 2
+    mean, std = Surrogate(seen, found).predict(new, np.zeros((200, 1)), 0)
+    alike = GaussianProcessRegressor(Matern(1.0, nu=2.5), alpha=0.01, n_restarts_optimizer=2, random_state=0)
+    plain = alike.fit(x, values - values.mean()).predict(new) + values.mean()
+    assert np.mean((mean - true) ** 2) < 0.5 * np.mean((plain - true) ** 2), "one length for all parameters does worse"
+    assert 0.4 < np.std((mean - true) / std) < 2.5
+
+
+def test_rungs_that_tell_nothing_are_told_from_those_that_do() -> None:
+    rng = np.random.default_rng(0)
+    x, last = rng.random((40, 3)), rng.standard_normal(40)
+    for told, expected in ((0.0, slice(0.0, 0.5)), (0.98, slice(0.7, 1.0))):
+        first = 0.1 * (told * last + np.sqrt(1 - told**2) * rng.standard_normal(40))  # in a unit of its own
+        rows, rung = np.tile(np.arange(40), 2), np.repeat([0, 1], 40)
+        seen = Observations(x[rows], np.zeros((80, 1)), rung, rows, np.concatenate([first, last]), np.arange(3))
+        between = float(np.exp(-likeliest_shape(seen).gaps[0]))
+        assert expected.start <= between <= expected.stop
+
+
+def test_features_are_told_apart_by_parameter() -> None:
+    columns = draw_columns(SPACE, np.random.default_rng(0), 400)
+    features, groups = encoded(SPACE, columns), groups_of(SPACE)
+    assert groups.shape == (features.shape[1],)
+    names = [one.name for one in SPACE.varying if not isinstance(one.domain, Constant)]
+    for number, name in enumerate(names):
+        values = columns[name].values.reshape(400, -1)
+        same, part = (values == values[0]).all(axis=1), features[:, groups == number]
+        there = columns[name].drawn & columns[name].drawn[0]
+        assert (part[there & same] == part[0]).all() and (part[there & ~same] != part[0]).any(axis=1).all()
 
 
 def test_what_a_candidate_reached_says_where_it_will_end() -> None:
@@ -79,7 +129,8 @@ def test_what_a_candidate_reached_says_where_it_will_end() -> None:
     rows = np.concatenate([np.arange(40), np.arange(20)])
     rung = np.repeat([0, 1], [40, 20])
     values = np.concatenate([first, first[:20] - 1])
-    model = Surrogate(Observations(x[rows], np.zeros((60, 1)), rung, rows, values), Shape(own=1.0, noise=0.01))
+    seen = Observations(x[rows], np.zeros((60, 1)), rung, rows, values, np.arange(4))
+    model = Surrogate(seen, shape(relevance=(1.0,) * 5, own=1.0, noise=0.01, gaps=(0.2,)))
     mean, _ = model.predict(x[20:], np.zeros((20, 1)), 1, np.arange(20, 40))
     assert np.corrcoef(mean, first[20:])[0, 1] > 0.8
     assert np.mean(mean - first[20:]) == pytest.approx(-1, abs=0.4)

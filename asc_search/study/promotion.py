@@ -1,0 +1,29 @@
+"""Whether a trial goes on from a rung, against all others of its study that reached it."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import TrialState
+
+from asc_search.space.space import Space
+from asc_search.study.pool import relative_costs
+from asc_search.study.rungs import TELLS, goes_on
+from asc_search.study.sampler import PricedSampler
+
+
+def promotes(study: optuna.Study, space: Space, number: int, rung: int) -> bool:
+    """Whether trial ``number`` goes on: always from a rung that tells little of the last one, as the sampler has learnt."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+    measured = [one for one in trials if one.user_attrs.get("rungs")]
+    there = {one.number: one for one in measured if len(one.user_attrs["rungs"]) > rung}
+    if number not in there:
+        return False  # another worker has it now, which its lease will say
+    sampler = study.sampler
+    if isinstance(sampler, PricedSampler) and sampler.tells(measured, rung) < TELLS:
+        return True
+    points = {
+        one: (1 - trial.user_attrs["rungs"][rung]["accuracy"], *relative_costs(space, trial.user_attrs))
+        for one, trial in there.items()
+    }
+    mine = points.pop(number)
+    return goes_on(mine, list(points.values()), space.search.reduction)
