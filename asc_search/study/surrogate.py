@@ -78,7 +78,7 @@ class Surrogate:
         ``trial`` (m,) says which of the observed ones they are; by default none.
         """
         data, count = self._data, len(features)
-        numbers = torch.full((count,), -1) if trial is None else torch.from_numpy(trial)
+        numbers = None if trial is None else torch.from_numpy(trial)
         across = data.covariance(self.shape, data.points(features, prices), torch.full((count,), rung), numbers)
         half = torch.linalg.solve_triangular(self._factor, across.T, upper=False)
         # Of a new candidate the part of its own counts as luck: with it, twins of the best would promise a gain for ever.
@@ -135,16 +135,16 @@ class _Scaled:
     def points(self, features: np.ndarray, prices: np.ndarray) -> Tensor:
         return torch.from_numpy(np.concatenate([features, prices], axis=1) * self._scale)
 
-    def covariance(self, shape: Shape, points: Tensor, rung: Tensor, trial: Tensor) -> Tensor:
-        """Between others and what was seen, (m, n)."""
+    def covariance(self, shape: Shape, points: Tensor, rung: Tensor, trial: Tensor | None) -> Tensor:
+        """Between others, of ``trial`` or new, and what was seen, (m, n)."""
         weights = shape.relevance[self._columns].sqrt()
         one, other = points * weights, self._points * weights
         squared = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
         distance = (5 * squared.clamp(min=0) + 1e-12).sqrt()  # never nought, where a root has no slope
         smooth = shape.amplitude * (1 + distance + distance**2 / 3) * torch.exp(-distance)
         places = torch.cat([_constant(0.0, 1), shape.gaps.cumsum(0)])
-        between = torch.exp(-(places[rung][:, None] - places[self._rung]).abs())
-        return between * (smooth + shape.own * (trial[:, None] == self._trial))
+        between = torch.exp(-(places[:, None] - places).abs())[:, self._rung][rung]
+        return between * (smooth if trial is None else smooth + shape.own * (trial[:, None] == self._trial))
 
     def factor(self, shape: Shape) -> Tensor:
         """Cholesky's, of the covariance of the measurements."""
