@@ -14,6 +14,7 @@ from asc_search.oracle.budget import assess
 from asc_search.space.draw import draw
 from asc_search.space.load import loads
 from asc_search.study.create import make_sampler, open_storage, open_study, sqlite_url
+from asc_search.study.lease import SupersededError
 from asc_search.study.promotion import promotes
 
 SPACE = loads(TINY_SPACE)
@@ -45,4 +46,5 @@ def test_the_weakest_stops_where_the_rung_tells(told: bool, tmp_path: Path) -> N
 def test_a_trial_that_another_worker_took_goes_no_further(tmp_path: Path) -> None:
     study = study_of(tmp_path, np.full((3, 2), 0.5))
     study.add_trial(create_trial(state=TrialState.FAIL))
-    assert not promotes(study, SPACE, 4, 0)
+    with pytest.raises(SupersededError):
+        promotes(study, SPACE, 4, 0)
