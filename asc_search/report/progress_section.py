@@ -8,7 +8,8 @@ from asc_search.report.page import Plot, Section, missing, paragraph
 from asc_search.report.theme import BLUE, ORANGE, axis_title, base_figure, legend_above
 from asc_search.report.view import View
 from asc_search.study.pareto import Point, dominates, hypervolume
-from asc_search.study.search import as_point, reference_point
+from asc_search.study.pool import as_point
+from asc_search.study.search import reference_point
 
 AXES = {"accuracy": "error", "macs": "MACs : limit", "weight_bytes": "bytes : limit", "params": "parameters : limit"}
 

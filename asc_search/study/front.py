@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from asc_search.space.space import Space
 from asc_search.study.pareto import Point, fronts
+from asc_search.study.pool import as_point
 from asc_search.study.records import TrialPoint
-from asc_search.study.search import as_point, rank
+from asc_search.study.search import rank
 
 
 def trial_points(trials: Iterable[FrozenTrial]) -> list[TrialPoint]:

@@ -16,6 +16,7 @@ from asc_search.space.columns import Column, Columns, draw_columns, known_column
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.encoding import encoded
 from asc_search.space.space import Space
+from asc_search.study.pareto import Point
 
 POOL = 8192  # random points priced at once: far cheaper each than alone
 ERA = 256  # draws that share a pool
@@ -54,6 +55,11 @@ def relative_costs(space: Space, costs: Mapping[str, Any]) -> list[Any]:
     """The costs among the objectives over their limits; ``costs`` has ``macs`` (per second), ``params``, ``weight_bytes``."""
     limits = {"macs": space.budget.macs, "weight_bytes": space.budget.weight_bytes, "params": space.budget.weight_bytes}
     return [costs[name] / limits[name] for name in space.objectives if name != "accuracy"]
+
+
+def as_point(space: Space, accuracy: float, cost: Mapping[str, int]) -> Point:
+    """The objectives minimised, error first, costs scaled to their limits: what ranking compares."""
+    return (1 - accuracy, *relative_costs(space, cost))
 
 
 def log_costs(costs: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from asc_search.space.space import Space
 from asc_search.study.lease import SupersededError
-from asc_search.study.pool import relative_costs
+from asc_search.study.pool import as_point
 from asc_search.study.rungs import TELLS, goes_on
 from asc_search.study.sampler import PricedSampler
 
@@ -27,7 +27,7 @@ def promotes(study: optuna.Study, space: Space, number: int, rung: int) -> bool:
     if isinstance(sampler, PricedSampler) and sampler.tells(measured, rung) < TELLS:
         return True
     points = {
-        one: (1 - trial.user_attrs["rungs"][rung]["accuracy"], *relative_costs(space, trial.user_attrs))
+        one: as_point(space, trial.user_attrs["rungs"][rung]["accuracy"], trial.user_attrs)
         for one, trial in there.items()
     }
     mine = points.pop(number)

@@ -110,7 +110,8 @@ class PricedSampler(BaseSampler):
         reached a rung.
         """
         with cpu_threads(1):
-            seen = observed(self._space, trials, self._encode)
+            prices = log_costs(_costs(self._space, trials))
+            seen = _observed(trials, self._encode(trials), prices, groups_of(self._space))
             return _shape(seen).correlation(rung, len(self._space.search.rungs) - 1)
 
     def _encode(self, trials: Sequence[FrozenTrial]) -> np.ndarray:
@@ -152,26 +153,29 @@ class Learnt:
         return np.where(_known(features, self.features), -1.0, gain)
 
 
-def observed(
-    space: Space, trials: Sequence[FrozenTrial], encode: Callable[[Sequence[FrozenTrial]], np.ndarray]
+def _costs(space: Space, trials: Sequence[FrozenTrial]) -> np.ndarray:
+    return np.array([relative_costs(space, one.user_attrs) for one in trials])
+
+
+def _observed(
+    trials: Sequence[FrozenTrial], features: np.ndarray, prices: np.ndarray, groups: np.ndarray
 ) -> Observations:
-    """What ``trials`` measured at their rungs: log errors."""
+    """What ``trials``, of ``features`` (n, d) and ``prices`` (n, k), measured at their rungs: log errors."""
     rungs = [one.user_attrs["rungs"] for one in trials]
     row = np.repeat(np.arange(len(trials)), [len(one) for one in rungs])
     rung = np.concatenate([np.arange(len(one)) for one in rungs])
     errors = np.array([max(1 - reached["accuracy"], 1e-3) for one in rungs for reached in one])
-    prices = log_costs(np.array([relative_costs(space, one.user_attrs) for one in trials]))
-    return Observations(encode(trials)[row], prices[row], rung, row, np.log(errors), groups_of(space))
+    return Observations(features[row], prices[row], rung, row, np.log(errors), groups)
 
 
 def learn(space: Space, history: History) -> Learnt:
     """A model of the accuracy from ``history``, which is not empty."""
     trials = _chosen(history.trials)
     everyone = [*trials, *history.pending]
-    features, costs = history.encode(everyone), np.array([relative_costs(space, one.user_attrs) for one in everyone])
+    features, costs = history.encode(everyone), _costs(space, everyone)
     prices, top = log_costs(costs), len(space.search.rungs) - 1
-    measured = observed(space, trials, history.encode)
-    seen = tamed(measured)
+    measured = _observed(trials, features, prices, groups_of(space))
+    seen = _tamed(measured)
     surrogate = Surrogate(seen, _shape(measured).for_rungs(top + 1))
     if history.pending:  # as if they had come out as expected, so that the next draw looks elsewhere
         waiting = np.arange(len(trials), len(everyone))
@@ -287,7 +291,7 @@ def _chosen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trials[index] for index in sorted([*range(first), *later[:fitting]])]
 
 
-def tamed(seen: Observations) -> Observations:
+def _tamed(seen: Observations) -> Observations:
     """Values far worse than their rung's median brought near it: a failure is no measure of how bad."""
     values = seen.values.copy()
     for rung in range(int(seen.rung.max()) + 1):
@@ -310,4 +314,4 @@ def _shape(seen: Observations) -> Shape:
 def _fitted(packed: tuple) -> Shape:
     # Copies, as PyTorch wants arrays that may be written.
     parts = [np.frombuffer(raw, dtype).reshape(size).copy() for raw, dtype, size in packed]
-    return likeliest_shape(tamed(Observations(*parts)))
+    return likeliest_shape(_tamed(Observations(*parts)))

@@ -17,7 +17,6 @@ from asc_search.study.lease import Lease, SupersededError, close_or_free, holdin
 from asc_search.study.objective import Result, train_trial
 from asc_search.study.owner import Owner
 from asc_search.study.pareto import Point, ranking
-from asc_search.study.pool import relative_costs
 from asc_search.study.promotion import promotes
 from asc_search.study.seeds import derived_seed
 from asc_search.study.tasks import MAX_FAILURES, Setting, Task, failing, next_task
@@ -29,11 +28,6 @@ def objective_values(space: Space, accuracy: float, cost: Mapping[str, int]) -> 
 
 
 COST_REFERENCE = 1.5  # times the limit: what a network at the limit itself is still worth
-
-
-def as_point(space: Space, accuracy: float, cost: Mapping[str, int]) -> Point:
-    """The objectives minimised, error first, costs scaled to their limits: what ranking compares."""
-    return (1 - accuracy, *relative_costs(space, cost))
 
 
 def reference_point(space: Space) -> Point:
