@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import logging
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -225,13 +228,23 @@ _stop_requested = False
 def _stop(*_signal: object) -> None:
     global _stop_requested
     _stop_requested = True
+    logging.disable()  # a library that clears up behind the interruption may log what it met there
     raise KeyboardInterrupt
+
+
+def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
+    if not _stop_requested:
+        sys.__unraisablehook__(unraisable)
+    elif issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # It came while an object was finalised, where Python drops every exception: it has to come once more.
+        threading.Timer(0.05, _thread.interrupt_main).start()
 
 
 def main() -> None:
     """Entry point: errors a person can act on are one message, an interruption says how to go on."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    sys.unraisablehook = _swallowed
     try:
         app()
     except BaseException as error:
