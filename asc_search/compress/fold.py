@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from asc_search.compress.friendly import ATEN, tensor_of
+from asc_search.compress.graph_edit import ATEN, tensor_of
 from asc_search.errors import NetworkError
 
 

@@ -3,18 +3,17 @@
 What XNNPACK's quantiser and delegate leave to float kernels outside (counted with ``deploy.executorch.compiled``): means
 over frequency and time, or over frequency alone (squeeze-excitation, ECA, BC-ResNet), average pools that count their padding
 (shortcuts of inverted residuals), BatchNorms that follow no convolution (sub-spectral norm, ResNorm over frequency) and
-convolutions over one axis (ECA).
+convolutions over one axis (ECA). What one range for a whole map would cost is spared in ``unlike`` and in sums of convolutions.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-ATEN = torch.ops.aten
-SOME = 4  # a batch
-_FAKE = FakeTensorMode()
+from asc_search.compress.graph_edit import ATEN, by_channel, called, held, shape, tensor_of
+from asc_search.compress.unlike import HARD_SWISHES, parted
+
 CONVOLUTIONS = (ATEN.conv2d.default, ATEN.conv1d.default, ATEN.convolution.default)
 
 
@@ -29,6 +28,7 @@ def make_friendly(graph: fx.GraphModule) -> fx.GraphModule:
         ATEN.avg_pool2d.default: _padded_pool,
         ATEN.batch_norm.default: _lone_norm,
         ATEN.conv1d.default: _wide_conv,
+        **dict.fromkeys(HARD_SWISHES, parted),
     }
     for node in list(graph.graph.nodes):
         rewrite = rewrites.get(node.target) if node.op == "call_function" else None
@@ -37,40 +37,23 @@ def make_friendly(graph: fx.GraphModule) -> fx.GraphModule:
                 made = rewrite(graph, node)
             if made is not None:
                 node.replace_all_uses_with(made)
+                graph.graph.erase_node(node)  # one that works in place is no dead code to PyTorch
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
 
 
-def _shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["val"].shape)
-
-
-def _called(graph: fx.GraphModule, like: fx.Node, target: object, *args: object) -> fx.Node:
-    """A new operation whose value is described by running it on the descriptions of its inputs."""
-    node = graph.graph.call_function(target, args)
-    with _FAKE:
-        values = fx.node.map_arg(args, lambda one: _stand_in(one.meta["val"]))
-        node.meta = {**like.meta, "val": target(*values)}
-    return node
-
-
-def _stand_in(value: torch.Tensor) -> torch.Tensor:
-    """A description of some batch for that of any: operations run on the latter might fix its size."""
-    return torch.empty([size if isinstance(size, int) else SOME for size in value.shape], dtype=value.dtype)
-
-
 def _mean(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """Means over both axes as an adaptive pool, over frequency alone as an average pool of the whole height."""
     x, dims, keep = node.args[0], node.args[1], len(node.args) > 2 and bool(node.args[2])
-    if len(_shape(x)) != 4:
+    if len(shape(x)) != 4:
         return None
     over = {dim % 4 for dim in dims}
     if over == {2, 3}:
-        pooled = _called(graph, node, ATEN.adaptive_avg_pool2d.default, x, [1, 1])
-        return pooled if keep else _called(graph, node, ATEN.flatten.using_ints, pooled, 1)
+        pooled = called(graph, node, ATEN.adaptive_avg_pool2d.default, x, [1, 1])
+        return pooled if keep else called(graph, node, ATEN.flatten.using_ints, pooled, 1)
     if over == {2} and keep:
-        return _called(graph, node, ATEN.avg_pool2d.default, x, [_shape(x)[2], 1], [1, 1])
+        return called(graph, node, ATEN.avg_pool2d.default, x, [shape(x)[2], 1], [1, 1])
     return None
 
 
@@ -83,24 +66,24 @@ def _padded_pool(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     pair = [padding, padding] if isinstance(padding, int) else [padding[0], padding[-1]]
     if not any(pair) or ceil or not counted or divisor is not None:
         return None
-    channels, taps = _shape(x)[1], (kernel[0], kernel[-1])
+    channels, taps = shape(x)[1], (kernel[0], kernel[-1])
     equal = torch.full((channels, 1, *taps), 1 / (taps[0] * taps[1]))
-    weight = _held(graph, f"{node.name}_weight", equal, node, trained=False)
-    return _called(graph, node, ATEN.conv2d.default, x, weight, None, stride, pair, [1, 1], channels)
+    weight = held(graph, f"{node.name}_weight", equal, node, trained=False)
+    return called(graph, node, ATEN.conv2d.default, x, weight, None, stride, pair, [1, 1], channels)
 
 
 def _lone_norm(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """A BatchNorm after no convolution as a depthwise 1x1 convolution with its scale and shift."""
     x = node.args[0]
-    if x.target in CONVOLUTIONS or len(_shape(x)) != 4:
+    if x.target in CONVOLUTIONS or len(shape(x)) != 4:
         return None
     scale, shift, mean, variance = (tensor_of(graph, one).detach() for one in node.args[1:5])
     factor = scale / torch.sqrt(variance + node.args[7])
     if x.target is ATEN.add.Tensor and len(x.users) == 1 and all(_only(one, x) for one in x.args):
         return _normed_sum(graph, x, factor, shift - mean * factor)
-    weight = _held(graph, f"{node.name}_weight", factor.reshape(-1, 1, 1, 1).clone(), node)
-    bias = _held(graph, f"{node.name}_bias", shift - mean * factor, node)
-    return _called(graph, node, ATEN.conv2d.default, x, weight, bias, [1, 1], [0, 0], [1, 1], len(factor))
+    weight = held(graph, f"{node.name}_weight", factor.reshape(-1, 1, 1, 1).clone(), node)
+    bias = held(graph, f"{node.name}_bias", shift - mean * factor, node)
+    return called(graph, node, ATEN.conv2d.default, x, weight, bias, [1, 1], [0, 0], [1, 1], len(factor))
 
 
 def _only(node: object, user: fx.Node) -> bool:
@@ -117,18 +100,13 @@ def _normed_sum(graph: fx.GraphModule, total: fx.Node, factor: torch.Tensor, shi
     first, second = total.args
     factors, source = factor, first.args[0]
     shared = source is second.args[0] and source.target is ATEN.conv2d.default and {*source.users} == {first, second}
-    if shared and all(_by_channel(one) for one in (first, second)):
+    if shared and all(by_channel(one) for one in (first, second)):
         own = tensor_of(graph, source.args[1]).detach()
         size = own.abs().flatten(1).amax(1).clamp(min=1e-12)
         source, factors = _scaled(graph, source, source.args[0], 1 / size, 1 / size), factor * size
     read = [source if shared else one.args[0] for one in (first, second)]
     scaled = _scaled(graph, first, read[0], factors, factor, shift)
-    return _called(graph, total, ATEN.add.Tensor, scaled, _scaled(graph, second, read[1], factors, factor))
-
-
-def _by_channel(node: fx.Node) -> bool:
-    channels = _shape(node.args[0])[1]
-    return len(node.args) > 6 and node.args[6] == channels == _shape(node)[1]
+    return called(graph, total, ATEN.add.Tensor, scaled, _scaled(graph, second, read[1], factors, factor))
 
 
 def _scaled(
@@ -141,41 +119,20 @@ def _scaled(
 ) -> fx.Node:
     """The convolution ``node`` of ``x`` with its weights and bias times such factors an output channel, and ``shift`` added."""
     kernel, known = node.args[1], node.args[2] if len(node.args) > 2 else None
-    weight = _held(graph, f"{node.name}_scaled", tensor_of(graph, kernel).detach() * weights.reshape(-1, 1, 1, 1), node)
+    weight = held(graph, f"{node.name}_scaled", tensor_of(graph, kernel).detach() * weights.reshape(-1, 1, 1, 1), node)
     bias = None if known is None else tensor_of(graph, known).detach() * biases
     if shift is not None:
         bias = shift.clone() if bias is None else bias + shift
-    held = None if bias is None else _held(graph, f"{node.name}_bias", bias, node)
-    return _called(graph, node, ATEN.conv2d.default, x, weight, held, *node.args[3:])
+    moved = None if bias is None else held(graph, f"{node.name}_bias", bias, node)
+    return called(graph, node, ATEN.conv2d.default, x, weight, moved, *node.args[3:])
 
 
 def _wide_conv(graph: fx.GraphModule, node: fx.Node) -> fx.Node:
     """A convolution over one axis as one over two, the other being 1 long."""
     x, kernel, bias, stride, padding, dilation, groups = (*node.args, *(None, [1], [0], [1], 1)[len(node.args) - 2 :])
     name = str(kernel.target).replace(".", "_")
-    weight = _held(graph, f"{name}_wide", tensor_of(graph, kernel).detach().unsqueeze(3).clone(), node)
-    maps = _called(graph, node, ATEN.unsqueeze.default, x, 3)
+    weight = held(graph, f"{name}_wide", tensor_of(graph, kernel).detach().unsqueeze(3).clone(), node)
+    maps = called(graph, node, ATEN.unsqueeze.default, x, 3)
     wide = [[value[0], other] for value, other in ((stride, 1), (padding, 0), (dilation, 1))]
-    made = _called(graph, node, ATEN.conv2d.default, maps, weight, bias, *wide, groups)
-    return _called(graph, node, ATEN.squeeze.dim, made, 3)
-
-
-def tensor_of(graph: fx.GraphModule, node: fx.Node) -> torch.Tensor:
-    """The tensor that a node fetches from the module."""
-    found: object = graph
-    for part in str(node.target).split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _held(graph: fx.GraphModule, name: str, value: torch.Tensor, like: fx.Node, trained: bool = True) -> fx.Node:
-    """A new tensor of the module, a parameter if it is ``trained``, and the operation that fetches it."""
-    if trained:
-        graph.register_parameter(name, torch.nn.Parameter(value))
-    else:
-        graph.register_buffer(name, value)
-    node = graph.graph.get_attr(name)
-    node.meta = {key: kept for key, kept in like.meta.items() if key == "nn_module_stack"}
-    with _FAKE:
-        node.meta["val"] = _stand_in(value)
-    return node
+    made = called(graph, node, ATEN.conv2d.default, maps, weight, bias, *wide, groups)
+    return called(graph, node, ATEN.squeeze.dim, made, 3)

@@ -20,7 +20,9 @@ import torch
 from torch import fx, nn
 
 from asc_search.compress.fold import fold_norms
-from asc_search.compress.friendly import ATEN, make_friendly
+from asc_search.compress.friendly import make_friendly
+from asc_search.compress.graph_edit import ATEN
+from asc_search.compress.shared_ranges import watch_widest
 from asc_search.errors import AscSearchError, MissingExtraError, NetworkError
 from asc_search.nets.graph_file import described, rebuilt
 
@@ -85,6 +87,7 @@ def prepared_for_training(network: nn.Module, calibration: np.ndarray) -> fx.Gra
         norms = {node.args[4].target: node.args[6:8] for node in _norms(graph)}
         prepared = pt2e.prepare_qat_pt2e(graph, _quantiser(trained=True))
     _restore_norms(prepared, norms)
+    watch_widest(prepared)
     set_training(prepared, False)
     calibrate(prepared, calibration)
     return prepared
