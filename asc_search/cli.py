@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import json
 import logging
 import signal
@@ -237,7 +236,7 @@ def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
     elif issubclass(unraisable.exc_type, KeyboardInterrupt):
         # It came while an object was finalised, where Python drops every exception: it has to come once more.
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
 
 
 def main() -> None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from functools import cache
+
 import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 ATEN = torch.ops.aten
 SOME = 4  # a batch
-_FAKE = FakeTensorMode()
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
     return tuple(node.meta["val"].shape)
 
 
+@cache
+def _described() -> AbstractContextManager:
+    """Where operations are run on descriptions of tensors; imported late, since it takes over a second."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode()
+
+
 def called(graph: fx.GraphModule, like: fx.Node, target: object, *args: object) -> fx.Node:
     """A new operation whose value is described by running it on the descriptions of its inputs."""
     node = graph.graph.call_function(target, args)
-    with _FAKE:
+    with _described():
         values = fx.node.map_arg(args, lambda one: _stand_in(one.meta["val"]))
         node.meta = {**like.meta, "val": target(*values)}
     return node
@@ -45,7 +54,7 @@ def held(graph: fx.GraphModule, name: str, value: torch.Tensor, like: fx.Node, t
         graph.register_buffer(name, value)
     node = graph.graph.get_attr(name)
     node.meta = {key: kept for key, kept in like.meta.items() if key == "nn_module_stack"}
-    with _FAKE:
+    with _described():
         node.meta["val"] = _stand_in(value)
     return node
 

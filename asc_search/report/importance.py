@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
 LEAST_TRAINED = 8
@@ -21,6 +20,9 @@ def importances(trained: Sequence[FrozenTrial]) -> dict[str, float]:
     """
     if len(trained) < LEAST_TRAINED:
         return {}
+    # Imported where it is needed: with its other evaluators comes scikit-learn, which takes seconds.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     study = optuna.create_study()
     study.add_trials(
         create_trial(
