@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
-from support import asc_search
+from typer.testing import CliRunner
 
 import asc_search.bench.deploy as bench_deploy
+import asc_search.bench.oracle as bench_oracle
 from asc_search.bench.bars import at_least, at_most
+from asc_search.cli_bench import bench_app
 from asc_search.data.demo import SMALL
 
 
-def test_bench_oracle_prints_one_object_with_its_bars() -> None:
-    done = asc_search("bench", "oracle", "--checked", 5, "--json")
+def test_bench_oracle_prints_one_object_with_its_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_oracle, "DRAWS", 10_000)
+    monkeypatch.setattr(bench_oracle, "REPEATS", 2)
+    done = CliRunner().invoke(bench_app, ["oracle", "--checked", "5", "--json"])
     found = json.loads(done.stdout)
-    assert done.returncode == 0
+    assert done.exit_code == 0
     bars = {bar["name"]: bar for bar in found["bars"]}
     assert set(bars) == {"candidates_per_s", "speedup_vs_fvcore", "mismatches"}
     assert bars["mismatches"] == {"name": "mismatches", "value": 0, "goal": 0, "holds": True}
