@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.bench.bars import at_least, at_most, report
@@ -22,7 +23,7 @@ from asc_search.deploy.check import AGREEMENT, open_test
 from asc_search.deploy.executorch import open_program, program_of
 from asc_search.deploy.models import torch_run
 from asc_search.deploy.session import extra, latency_ms, open_session
-from asc_search.nets.network import Network
+from asc_search.nets.network import Network, build
 from asc_search.nets.systems import system
 from asc_search.processes import cpu_threads
 from asc_search.progress import Stage
@@ -34,7 +35,9 @@ from asc_search.train.losses import cross_entropy
 from asc_search.train.responses import ALL_GENERATED
 
 DESIGN = "dcase2024-baseline"
+OTHERS = ("cp-mobile-2023", "sscp-mobile", "sscp-s1", "sscp-s3")  # of which the speed alone is told
 SPEEDUP, DROP = 5, 0.5  # the bars: times faster, points of accuracy lost
+CALIBRATED = 16  # windows
 EPOCHS = 20  # so that its classes lie apart
 RECIPE = Training(batch=32, freq_mask=16, mixstyle_p=0.0)
 DEMO = DemoSize(train_places=8, train_clips_per_place=4, test_places=6, test_clips_per_place=7, evaluation_clips=0)
@@ -43,7 +46,8 @@ DEMO = DemoSize(train_places=8, train_clips_per_place=4, test_places=6, test_cli
 def bench_deploy() -> dict[str, Any]:
     """Train a published design for some epochs on generated scenes, export it, and compare in turn within one run.
 
-    The bars are those of the ExecuTorch program; onnxruntime's own static quantisation and the QDQ graph stand beside it.
+    The bars are those of the ExecuTorch program; onnxruntime's own static quantisation and the QDQ graph stand beside it, and
+    how many times as fast the programs of ``OTHERS``, untrained, are.
 
     Raises:
         MissingExtraError: onnx or onnxruntime, or the extra ``int8``, is not installed.
@@ -76,7 +80,8 @@ def bench_deploy() -> dict[str, Any]:
         scored = {kind: reference.probabilities_of(run, kind) for kind, run in runs.items()}
         window = reference.windows.values[:1].astype("float32")
         calls = {kind: partial(run, window) for kind, run in {"eager": eager, **runs}.items()}
-        rounds = [latency_ms(calls, rounds=1) for _ in range(7)]
+        rounds = _rounds(calls)
+        others = {f"speedup_int8_{design}": _speedup_of(design) for design in OTHERS}
     taken = {kind: median(one[kind] for one in rounds) for kind in calls}
     found = {kind: reference.parity(probabilities) for kind, probabilities in scored.items()}
     ran = {
@@ -88,6 +93,7 @@ def bench_deploy() -> dict[str, Any]:
         "int8_reference_accuracy": round(int8_reference.accuracy, 4),
         **{f"{kind}_ms": round(value, 3) for kind, value in taken.items()},
         **{f"speedup_{kind}": _speedup(rounds, kind) for kind in runs if kind != "int8"},
+        **others,
         **{f"{kind}_top1_agreement": round(found[kind].top1_agreement, 4) for kind in runs if kind != "int8"},
         **{f"{kind}_accuracy_drop": round(found[kind].accuracy_drop, 2) for kind in ("qdq", "onnxruntime")},
         **{f"{kind}_bytes": len(file) for kind, file in files.items()},
@@ -101,6 +107,20 @@ def bench_deploy() -> dict[str, Any]:
         at_most("accuracy_drop", round(found["int8"].accuracy_drop, 2), DROP),
     ]
     return report("deploy", ran, bars)
+
+
+def _speedup_of(design: str) -> float:
+    """Of the int8 program of a design with random weights, on which its time does not depend."""
+    spec = system(design)()
+    torch.manual_seed(0)
+    network = build(spec).eval()
+    windows = np.random.default_rng(0).normal(size=(CALIBRATED, *spec.input)).astype(np.float32)
+    runs = {"eager": torch_run(network), "int8": open_program(program_of(quantised(network, windows), spec.input))}
+    return _speedup(_rounds({kind: partial(run, windows[:1]) for kind, run in runs.items()}), "int8")
+
+
+def _rounds(calls: Mapping[str, Callable[[], object]]) -> list[dict[str, float]]:
+    return [latency_ms(calls, rounds=1) for _ in range(7)]
 
 
 def _speedup(rounds: Sequence[Mapping[str, float]], kind: str) -> float:

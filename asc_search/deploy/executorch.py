@@ -64,11 +64,13 @@ def open_program(source: Path | bytes) -> Run:
     try:
         with silent():
             bindings._unsafe_reset_threadpool(1)
-            method = runtime.Runtime.get().load_program(source).load_method("forward")
+            program = runtime.Runtime.get().load_program(source)
+            program.load_method("forward")
     except Exception as error:  # the runtime has no public base of its errors
         raise ArtefactError(f"{name}: ExecuTorch cannot run it ({error})") from None
 
     def run(x: np.ndarray) -> np.ndarray:
+        method = program.load_method("forward")  # the one of before: alone it would outlive the bytes it runs in
         windows = torch.from_numpy(np.ascontiguousarray(x, np.float32))
         # Its output lies in a buffer that the next call reuses.
         return np.concatenate(

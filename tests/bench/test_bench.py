@@ -32,12 +32,14 @@ def test_bench_deploy_compares_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     monkeypatch.setattr(bench_deploy, "DEMO", SMALL)
     monkeypatch.setattr(bench_deploy, "EPOCHS", 1)
+    monkeypatch.setattr(bench_deploy, "OTHERS", ("sscp-s1",))
     found = bench_deploy.bench_deploy()
     bars = {bar["name"]: bar for bar in found["bars"]}
     assert set(bars) == {"speedup_int8", "top1_agreement_reference", "top1_agreement", "accuracy_drop"}
     assert bars["speedup_int8"]["goal"] == 5 and bars["top1_agreement"]["goal"] == 0.99
     ran = found["ran"]
     assert ran["float_top1_agreement"] >= 0.99 and ran["int8_bytes"] < 0.6 * ran["float_bytes"]
+    assert ran["speedup_int8_sscp-s1"] > 0
     assert bars["speedup_int8"]["value"] == pytest.approx(ran["eager_ms"] / ran["int8_ms"], rel=0.3)
 
 

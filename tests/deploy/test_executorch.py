@@ -95,6 +95,14 @@ def test_the_program_is_the_network_and_predicts_alone(int8_run: Path, program: 
     assert scores == pytest.approx(softmax(found[:1])[0].tolist(), abs=0.02)
 
 
+def test_a_program_keeps_the_bytes_it_runs_in(program: Path) -> None:
+    path = program / "model_int8.pte"
+    run = open_program(path.read_bytes())
+    others = [bytes([one]) * path.stat().st_size for one in range(1, 50)]  # where they lay
+    features = np.load(program / "golden_features.npy")[None]
+    assert np.array_equal(run(features), open_program(path)(features)) and others
+
+
 def test_a_damaged_program_is_one_line(program: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.pte").write_bytes((program / "model_int8.pte").read_bytes()[:100])
     for name in ("bad.pte", "none.pte"):
