@@ -21,7 +21,7 @@ from asc_search.space.domains import Constant
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.encoding import encoded, groups_of
 from asc_search.space.load import loads
-from asc_search.study import pool
+from asc_search.study import pool, surrogate
 from asc_search.study.create import make_sampler, open_storage, open_study, sqlite_url
 from asc_search.study.improvement import best_within, budgets, expected_improvement
 from asc_search.study.pareto import hypervolume
@@ -81,6 +81,27 @@ def test_the_model_is_a_gaussian_process() -> None:
     expected, spread = other.fit(x, (y - y.mean()) / unit).predict(new, return_std=True)
     np.testing.assert_allclose(mean, y.mean() + unit * expected, atol=1e-6)
     np.testing.assert_allclose(std, unit * spread, rtol=1e-5)
+
+
+def test_the_shape_is_fitted_along_the_slope_of_the_density() -> None:
+    rng = np.random.default_rng(0)
+    trial = np.concatenate([np.arange(12), np.arange(8), np.arange(3)])
+    rung = np.repeat([0, 1, 2], [12, 8, 3])
+    x, prices = rng.random((12, 4))[trial], rng.random((12, 2))[trial]
+    seen = Observations(x, prices, rung, trial, rng.standard_normal(23), np.array([0, 0, 1, 2]))
+    data, logs = surrogate._Scaled(seen), torch.from_numpy(rng.normal(-1, 0.5, 5 + 3 + 2))
+
+    def against(logs: torch.Tensor) -> float:
+        one = logs.exp()
+        factor = data.factor(Shape(one[:5], *one[5:8], one[8:]))
+        half = torch.linalg.solve_triangular(factor, data.residual[:, None], upper=False)
+        return float((half**2).sum() / 2 + factor.diagonal().log().sum())
+
+    step = 1e-5 * torch.eye(10, dtype=torch.float64)
+    differences = [(against(logs + one) - against(logs - one)) / 2e-5 for one in step]
+    parts = logs.exp()
+    slopes = data.slopes(Shape(parts[:5], *parts[5:8], parts[8:]))
+    np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-7)
 
 
 def test_the_shape_tells_what_matters_from_what_does_not() -> None:
