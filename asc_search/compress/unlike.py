@@ -65,11 +65,12 @@ def _swished(graph: fx.GraphModule, node: fx.Node, x: fx.Node) -> fx.Node:
 
 def _read_parts(graph: fx.GraphModule, reader: fx.Node, parts: list[fx.Node], spans: list[slice]) -> None:
     """A depthwise convolution of the parts, with its BatchNorm if it has one."""
-    (norm,) = reader.users if len(reader.users) == 1 else (reader,)
-    last = norm if norm.target is ATEN.batch_norm.default else reader
+    only = next(iter(reader.users)) if len(reader.users) == 1 else None
+    norm = only if only is not None and only.target is ATEN.batch_norm.default else None
+    last = reader if norm is None else norm
     with graph.graph.inserting_before(last):
         made = [_part(graph, reader, part, span) for part, span in zip(parts, spans, strict=True)]
-        if last is norm and last is not reader:
+        if norm is not None:
             made = [_normed(graph, norm, one, span) for one, span in zip(made, spans, strict=True)]
         last.replace_all_uses_with(called(graph, last, ATEN.cat.default, made, 1))
 
