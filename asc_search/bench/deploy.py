@@ -22,7 +22,7 @@ from asc_search.data.source import open_source
 from asc_search.deploy.check import AGREEMENT, open_test
 from asc_search.deploy.executorch import open_program, program_of
 from asc_search.deploy.models import torch_run
-from asc_search.deploy.session import extra, latency_ms, open_session
+from asc_search.deploy.session import LATENCY_ROUNDS, extra, latency_ms, open_session
 from asc_search.nets.network import Network, build
 from asc_search.nets.systems import system
 from asc_search.processes import cpu_threads
@@ -120,7 +120,7 @@ def _speedup_of(design: str) -> float:
 
 
 def _rounds(calls: Mapping[str, Callable[[], object]]) -> list[dict[str, float]]:
-    return [latency_ms(calls, rounds=1) for _ in range(7)]
+    return [latency_ms(calls, rounds=1) for _ in range(LATENCY_ROUNDS)]
 
 
 def _speedup(rounds: Sequence[Mapping[str, float]], kind: str) -> float:

@@ -13,6 +13,7 @@ SOME = 4  # a batch
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
+    """Of the tensor that a node gives; its first size may stand for any batch."""
     return tuple(node.meta["val"].shape)
 
 
@@ -60,5 +61,6 @@ def held(graph: fx.GraphModule, name: str, value: torch.Tensor, like: fx.Node, t
 
 
 def by_channel(node: fx.Node) -> bool:
+    """Whether a convolution makes each channel of that channel alone."""
     channels = shape(node.args[0])[1]
     return len(node.args) > 6 and node.args[6] == channels == shape(node)[1]

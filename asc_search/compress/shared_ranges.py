@@ -29,9 +29,10 @@ def watch_widest(prepared: fx.GraphModule) -> None:
             continue
         joined = [node for node in nodes if node.args[0].target is ATEN.cat.default]
         widest = joined[-1] if joined else nodes[0]
+        passing = {node for node in nodes if order[node] <= order[widest]}
         for node in nodes:
             if node is not widest:
-                _follow(prepared, node, module, {one for one in nodes if order[one] <= order[widest]})
+                _follow(prepared, node, module, passing)
     prepared.graph.eliminate_dead_code()
     prepared.delete_all_unused_submodules()
     prepared.recompile()

@@ -7,7 +7,7 @@ et al. 2019, section 4.1); through a hard swish they cannot. The stem of MobileN
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 
 import torch
 from torch import fx
@@ -54,9 +54,8 @@ def runs(scale: torch.Tensor, shift: torch.Tensor) -> list[slice]:
     small = (spread < UNLIKE).tolist()
     for at, one in enumerate((spread < DEAD).tolist()):
         small[at] = small[at - 1] if one and at else small[at] and not one
-    lengths = [len(list(run)) for _, run in groupby(small)]
-    ends = torch.tensor(lengths).cumsum(0).tolist()
-    return [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    ends = accumulate(len(list(run)) for _, run in groupby(small))
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
 def _swished(graph: fx.GraphModule, node: fx.Node, x: fx.Node) -> fx.Node:

@@ -52,10 +52,6 @@ class Shape:
     noise: Tensor
     gaps: Tensor
 
-    @property
-    def variances(self) -> Tensor:
-        return torch.stack([self.amplitude, self.own, self.noise])
-
     def correlation(self, rung: int, last: int) -> float:
         """Between measurements of one candidate at two rungs."""
         told = self.amplitude + self.own
@@ -144,7 +140,7 @@ class _Scaled:
         one, other = points * weights, self._points * weights
         squared = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
         distance = (5 * squared.clamp(min=0)).sqrt()
-        smooth = shape.amplitude * (1 + distance + distance**2 / 3) * torch.exp(-distance)
+        smooth = shape.amplitude * _matern(distance, torch.exp(-distance))
         between = self._between(shape, rung)
         return between * (smooth if trial is None else smooth + shape.own * (trial[:, None] == self._trial))
 
@@ -157,7 +153,7 @@ class _Scaled:
     def _apart(self) -> Tensor:
         """Squared distances between what was seen by parameter and price, (parameters + prices, n, n)."""
         squared = (self._points.T[:, :, None] - self._points.T[:, None]) ** 2
-        parts = torch.zeros(int(self._columns.max()) + 1, *squared.shape[1:], dtype=torch.float64)
+        parts = torch.zeros(_count(self._columns), *squared.shape[1:], dtype=torch.float64)
         return parts.index_add(0, torch.from_numpy(self._columns), squared)
 
     @cached_property
@@ -180,11 +176,9 @@ class _Scaled:
         distance = (5 * torch.tensordot(shape.relevance, self._apart, 1)).sqrt()
         decay = torch.exp(-distance)
         between = self._between(shape, self._rung)
-        smooth = between * (1 + distance + distance**2 / 3) * decay
+        smooth = between * _matern(distance, decay)
         told = shape.amplitude * smooth + shape.own * (own := between * self._same)
-        covariance = told.clone()
-        covariance.diagonal().add_(shape.noise + JITTER)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+        inverse = torch.cholesky_inverse(_factor(told, shape))
         weights = inverse @ self.residual
         against = (inverse - weights[:, None] * weights) / 2
         by_squared = against * between * (1 + distance) * decay * (-5 / 6 * shape.amplitude)
@@ -192,14 +186,12 @@ class _Scaled:
         slopes = [torch.tensordot(self._apart, by_squared, 2), torch.stack([*by_part, against.trace()])]
         if len(shape.gaps):
             slopes.append(-torch.tensordot(self._passed, against * told, 2))
-        return torch.cat(slopes) * torch.cat([shape.relevance, shape.variances, shape.gaps])
+        variances = torch.stack([shape.amplitude, shape.own, shape.noise])
+        return torch.cat(slopes) * torch.cat([shape.relevance, variances, shape.gaps])
 
     def factor(self, shape: Shape) -> Tensor:
         """Cholesky's, of the covariance of the measurements."""
-        covariance = self.covariance(shape, self._points, self._rung, self._trial)
-        return torch.linalg.cholesky(
-            covariance + (shape.noise + JITTER) * torch.eye(len(covariance), dtype=torch.float64)
-        )
+        return _factor(self.covariance(shape, self._points, self._rung, self._trial), shape)
 
 
 def rung_means(seen: Observations) -> np.ndarray:
@@ -231,6 +223,18 @@ def _by_rung(seen: Observations, values: np.ndarray) -> list[dict[int, float]]:
     """Values of trials, rung by rung."""
     last = int(seen.rung.max(initial=0))
     return [dict(zip(seen.trial[seen.rung == r], values[seen.rung == r], strict=True)) for r in range(last + 1)]
+
+
+def _matern(distance: Tensor, decay: Tensor) -> Tensor:
+    """Matern 5/2 of distances times the root of five, ``decay`` being exp(-distance)."""
+    return (1 + distance + distance**2 / 3) * decay
+
+
+def _factor(told: Tensor, shape: Shape) -> Tensor:
+    """Cholesky's, of the covariance of measurements, which is ``told`` and their noise."""
+    covariance = told.clone()
+    covariance.diagonal().add_(shape.noise + JITTER)
+    return torch.linalg.cholesky(covariance)
 
 
 def _shape(logs: Tensor, relevances: int) -> Shape:
