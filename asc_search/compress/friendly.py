@@ -1,9 +1,9 @@
 """A network's graph of operations made fit for int8: the same function by operations that integer kernels have.
 
-What XNNPACK's quantiser and delegate leave to float kernels outside (counted with ``deploy.executorch.compiled``): means
-over frequency and time, or over frequency alone (squeeze-excitation, ECA, BC-ResNet), average pools that count their padding
-(shortcuts of inverted residuals), BatchNorms that follow no convolution (sub-spectral norm, ResNorm over frequency) and
-convolutions over one axis (ECA). What one range for a whole map would cost is spared in ``unlike`` and in sums of convolutions.
+Means over frequency and time, or over frequency alone (squeeze-excitation, ECA, BC-ResNet), average pools that count their
+padding (shortcuts of inverted residuals) and BatchNorms that follow no convolution (sub-spectral norm, ResNorm over frequency)
+are such here; what XNNPACK's delegate would leave outside in ``delegated``. What one range for a whole map would cost is spared
+in ``unlike`` and in sums of convolutions.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from asc_search.compress.delegated import mean_of_channels, own_slices, reshaped, root_of_mean, sliced, whole, wide_conv
 from asc_search.compress.graph_edit import ATEN, by_channel, called, held, shape, tensor_of
 from asc_search.compress.unlike import HARD_SWISHES, parted
 
+RESHAPING = (ATEN.flatten.using_ints, ATEN.squeeze.dim, ATEN.squeeze.dims, ATEN.reshape.default, ATEN.view.default)
 CONVOLUTIONS = (ATEN.conv2d.default, ATEN.conv1d.default, ATEN.convolution.default)
 
 
@@ -27,7 +29,11 @@ def make_friendly(graph: fx.GraphModule) -> fx.GraphModule:
         ATEN.mean.dim: _mean,
         ATEN.avg_pool2d.default: _padded_pool,
         ATEN.batch_norm.default: _lone_norm,
-        ATEN.conv1d.default: _wide_conv,
+        ATEN.conv1d.default: wide_conv,
+        ATEN.split.Tensor: sliced,
+        ATEN.slice.Tensor: whole,
+        ATEN.unsqueeze.default: reshaped,
+        ATEN.linalg_vector_norm.default: root_of_mean,
         **dict.fromkeys(HARD_SWISHES, parted),
     }
     for node in list(graph.graph.nodes):
@@ -38,13 +44,17 @@ def make_friendly(graph: fx.GraphModule) -> fx.GraphModule:
             if made is not None:
                 node.replace_all_uses_with(made)
                 graph.graph.erase_node(node)  # one that works in place is no dead code to PyTorch
+    own_slices(graph)
+    _float_end(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
 
 
 def _mean(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """Means over both axes as an adaptive pool, over frequency alone as an average pool of the whole height."""
+    """Means over both axes as an adaptive pool, over frequency alone as an average pool of the whole height; over channels
+    that have one value each as over frequency.
+    """
     x, dims, keep = node.args[0], node.args[1], len(node.args) > 2 and bool(node.args[2])
     if len(shape(x)) != 4:
         return None
@@ -54,7 +64,25 @@ def _mean(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
         return pooled if keep else called(graph, node, ATEN.flatten.using_ints, pooled, 1)
     if over == {2} and keep:
         return called(graph, node, ATEN.avg_pool2d.default, x, [shape(x)[2], 1], [1, 1])
+    if over == {1} and keep and shape(x)[2:] == (1, 1):
+        return mean_of_channels(graph, node, x)
     return None
+
+
+def _float_end(graph: fx.GraphModule) -> None:
+    """Where the network ends in a mean over its maps, that mean in float: an int8 one would round the logits for nothing.
+
+    XNNPACK's quantiser leaves average pools alone, adaptive ones and means not.
+    """
+    (node,) = next(one for one in graph.graph.nodes if one.op == "output").all_input_nodes
+    while node.target in RESHAPING and len(node.users) == 1:
+        node = node.args[0]
+    if node.target is ATEN.adaptive_avg_pool2d.default and len(node.users) == 1:
+        x = node.args[0]
+        with graph.graph.inserting_before(node):
+            pool = called(graph, node, ATEN.avg_pool2d.default, x, [*shape(x)[2:]])
+        pool.meta = {"val": pool.meta["val"]}  # by its origin the quantiser would take it for what it was
+        node.replace_all_uses_with(pool)
 
 
 def _padded_pool(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
@@ -125,14 +153,3 @@ def _scaled(
         bias = shift.clone() if bias is None else bias + shift
     moved = None if bias is None else held(graph, f"{node.name}_bias", bias, node)
     return called(graph, node, ATEN.conv2d.default, x, weight, moved, *node.args[3:])
-
-
-def _wide_conv(graph: fx.GraphModule, node: fx.Node) -> fx.Node:
-    """A convolution over one axis as one over two, the other being 1 long."""
-    x, kernel, bias, stride, padding, dilation, groups = (*node.args, *(None, [1], [0], [1], 1)[len(node.args) - 2 :])
-    name = str(kernel.target).replace(".", "_")
-    weight = held(graph, f"{name}_wide", tensor_of(graph, kernel).detach().unsqueeze(3).clone(), node)
-    maps = called(graph, node, ATEN.unsqueeze.default, x, 3)
-    wide = [[value[0], other] for value, other in ((stride, 1), (padding, 0), (dilation, 1))]
-    made = called(graph, node, ATEN.conv2d.default, maps, weight, bias, *wide, groups)
-    return called(graph, node, ATEN.squeeze.dim, made, 3)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from asc_search.compress.biases import round_biases
 from asc_search.compress.fold import fold_norms
 from asc_search.compress.friendly import make_friendly
 from asc_search.compress.graph_edit import ATEN
@@ -119,7 +120,8 @@ def converted(prepared: fx.GraphModule) -> fx.GraphModule:
 
 
 def _plain(graph: fx.GraphModule) -> fx.GraphModule:
-    """``graph`` as it is read back from a file: a module like any other, which has modes and can be copied."""
+    """A converted ``graph`` with whole biases, as it is read back from a file: a module that has modes and can be copied."""
+    round_biases(graph)
     return rebuilt(*described(graph))
 
 

@@ -13,6 +13,7 @@ from onnx import ModelProto, NodeProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from asc_search.deploy.every_cpu import for_every_cpu
 from asc_search.deploy.onnx_frontend import FEATURES
 from asc_search.deploy.onnx_network import stripped
 
@@ -58,7 +59,7 @@ def quantised(network: ModelProto, features: np.ndarray) -> ModelProto:
             )
         finally:
             logging.root.setLevel(level)
-        return stripped(onnx.load(folder / "int8.onnx"))
+        return stripped(for_every_cpu(onnx.load(folder / "int8.onnx")))
 
 
 def _slower_in_int8(model: ModelProto) -> list[str]:

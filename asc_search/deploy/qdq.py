@@ -8,6 +8,7 @@ from onnx import ModelProto, version_converter
 from torch import nn
 
 from asc_search.compress.pt2e import extra_int8
+from asc_search.deploy.every_cpu import for_every_cpu
 from asc_search.deploy.executorch import quiet
 from asc_search.deploy.onnx_frontend import FEATURES, IR_VERSION
 from asc_search.deploy.onnx_network import LOGITS, stripped
@@ -36,7 +37,7 @@ def qdq_graph(network: nn.Module, shape: tuple[int, ...]) -> ModelProto:
         )
     model = program.model_proto
     model.ir_version = IR_VERSION
-    return stripped(model)
+    return stripped(for_every_cpu(model))
 
 
 def raised(model: ModelProto) -> ModelProto:

@@ -17,6 +17,11 @@ from asc_search.errors import ArtefactError, MissingExtraError
 Run = Callable[[np.ndarray], np.ndarray]  # (batch, ...) float32 -> logits (batch, classes) float32
 
 LATENCY_ROUNDS, LATENCY_CALLS = 7, 15
+EXACT = (
+    "session.x64quantprecision",
+    "1",
+)  # without VNNI a CPU else adds pairs of int8 products in 16 bits, which overflow
+SHARING = "ConstantSharing"  # of small weights, which breaks what makes them fit for such a CPU
 QUIET = 3  # onnxruntime's severity of errors: its warnings concern its own optimiser
 
 
@@ -45,12 +50,16 @@ def open_session(graph: Path | bytes) -> Run:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = QUIET
+    options.add_session_config_entry(*EXACT)
     name = "the graph" if isinstance(graph, bytes) else graph
     if isinstance(graph, Path) and not graph.is_file():
         raise ArtefactError(f"{graph}: no such file")
     try:
         session = runtime.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
+            graph if isinstance(graph, bytes) else str(graph),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=[SHARING],
         )
     except Exception as error:  # onnxruntime has no public base of its errors
         raise ArtefactError(f"{name}: onnxruntime cannot run it ({error})") from None

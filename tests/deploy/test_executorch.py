@@ -10,11 +10,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from int8_specs import SPECS, trained_a_little
 from support import asc_search
 
+from asc_search.compress.pt2e import quantised
 from asc_search.deploy.artefact import open_artefact
-from asc_search.deploy.executorch import open_program
+from asc_search.deploy.executorch import compiled, open_program
 from asc_search.deploy.from_run import deploy_run
+from asc_search.deploy.models import torch_run
+from asc_search.deploy.qdq import qdq_graph
 from asc_search.deploy.session import open_session
 from asc_search.errors import ArtefactError
 from asc_search.files import read_json
@@ -76,6 +80,21 @@ def test_the_front_tells_all_versions_of_an_int8_finalist(int8_run: Path) -> Non
     with (int8_run / "front.csv").open() as file:
         (written,) = csv.DictReader(file)
     assert float(written["qat_test_values"]) == pytest.approx(row.versions["qat"]["test"]["all"][0], rel=1e-5)
+
+
+@pytest.mark.parametrize("what", ["eca", "grn", "splits, resnorm over frequency", "norm of a sum, half the frequencies"])
+def test_program_and_graph_compute_what_the_reference_does(what: str) -> None:
+    spec = SPECS[what]
+    network = trained_a_little(spec)
+    x = np.random.default_rng(0).normal(-1, 2, (48, *spec.input)).astype(np.float32)
+    reference = quantised(network, x)
+    expected = torch_run(reference)(x)
+    program, left = compiled(reference, spec.input)
+    assert not left, "all of it is XNNPACK's"
+    for run in (open_program(program), open_session(qdq_graph(reference, spec.input).SerializeToString())):
+        noise_db = 10 * np.log10(np.square(run(x) - expected).mean() / np.square(expected).mean() + 1e-30)
+        # A mean that gates a map is an int8 number: halves are rounded to even in PyTorch, else up.
+        assert noise_db < (-40 if what == "eca" else -60)
 
 
 def test_the_program_is_the_network_and_predicts_alone(int8_run: Path, program: Path) -> None:

@@ -69,7 +69,8 @@ class GlobalResponseNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         norm = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
-        return self.gamma * x * (norm / (norm.mean(dim=1, keepdim=True) + 1e-6)) + self.beta + x
+        gate = self.gamma * (norm / (norm.mean(dim=1, keepdim=True) + 1e-6)) + 1
+        return x * gate + self.beta  # the formula above, with two passes over the map
 
 
 def plan(channels: int, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
