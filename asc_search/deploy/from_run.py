@@ -29,7 +29,7 @@ from asc_search.deploy.models import (
     write_onnx,
     write_torch,
 )
-from asc_search.deploy.session import extra, open_session
+from asc_search.deploy.session import EXACT, extra, open_session
 from asc_search.errors import ExportError, Problem
 from asc_search.files import write_folder_atomically, write_json
 from asc_search.space.space import Space
@@ -42,11 +42,12 @@ from asc_search.train.clip_scores import AUDIBLE_DB
 from asc_search.train.model_file import Model, load_model
 
 FORMATS = ("onnx", "executorch", "torch")
+EXACT_NOTE = "for x86 CPUs without VNNI set onnxruntime's `{}` to {}, as `asc-search predict` does".format(*EXACT)
 WHAT = {
     names.MODEL: "network, features in, logits out",
     names.WAVEFORM_MODEL: "front end and network, one window of samples in, logits out",
-    names.INT8: "the network in int8 (QDQ, per channel), calibrated on training clips",
-    names.WAVEFORM_INT8: "front end (float) and the network in int8",
+    names.INT8: f"the network in int8 (QDQ, per channel), calibrated on training clips; {EXACT_NOTE}",
+    names.WAVEFORM_INT8: f"front end (float) and the network in int8; {EXACT_NOTE}",
     names.PROGRAM: "the network in int8 for ExecuTorch (XNNPACK), calibrated on training clips; features of one window in",
     names.TORCH_MODEL: "weights and specification for asc-search (`load_model`); no code in it",
     names.FRONTEND: "how samples become features",

@@ -35,7 +35,9 @@ def test_bench_deploy_compares_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_deploy, "OTHERS", ("sscp-s1",))
     found = bench_deploy.bench_deploy()
     bars = {bar["name"]: bar for bar in found["bars"]}
-    assert set(bars) == {"speedup_int8", "top1_agreement_reference", "top1_agreement", "accuracy_drop"}
+    agreement = {"top1_agreement_reference", "qdq_top1_agreement_reference", "top1_agreement"}
+    assert set(bars) == {"speedup_int8", "speedup_qdq", *agreement, "accuracy_drop"}
+    assert bars["top1_agreement_reference"]["holds"] and bars["qdq_top1_agreement_reference"]["holds"]
     assert bars["speedup_int8"]["goal"] == 5 and bars["top1_agreement"]["goal"] == 0.99
     ran = found["ran"]
     assert ran["float_top1_agreement"] >= 0.99 and ran["int8_bytes"] < 0.6 * ran["float_bytes"]

@@ -82,7 +82,9 @@ def test_the_front_tells_all_versions_of_an_int8_finalist(int8_run: Path) -> Non
     assert float(written["qat_test_values"]) == pytest.approx(row.versions["qat"]["test"]["all"][0], rel=1e-5)
 
 
-@pytest.mark.parametrize("what", ["eca", "grn", "splits, resnorm over frequency", "norm of a sum, half the frequencies"])
+@pytest.mark.parametrize(
+    "what", ["eca", "grn", "splits, resnorm over frequency", "norm of a sum, half the frequencies"]
+)
 def test_program_and_graph_compute_what_the_reference_does(what: str) -> None:
     spec = SPECS[what]
     network = trained_a_little(spec)
