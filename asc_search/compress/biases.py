@@ -1,7 +1,7 @@
 """Biases as integer kernels have them: whole multiples of the step of the input times that of the channel's weights.
 
-torchao's reference keeps them in float. Rounded, it computes what the programs made of it compute, to the last bit; else one
-value in a thousand of a map would be a level off, and a clip whose classes are close would be told differently.
+torchao's reference keeps them in float. Rounded, it computes what the programs made of it compute, but for the order of float
+sums; else one value in a thousand of every map is a level off, and a clip whose classes are close is told differently.
 """
 
 from __future__ import annotations

@@ -38,10 +38,9 @@ def own_slices(graph: fx.GraphModule) -> None:
 
 def whole(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
     """What a slice is taken of where it takes all of it."""
-    x, dim, start, end = node.args[:4] if len(node.args) >= 4 else (*node.args, *(0, 0, None)[len(node.args) - 1 :])
-    size = shape(x)[dim]
-    every = start in (0, None) and (end is None or end == 2**63 - 1 or end == size)
-    return x if every and len(node.args) < 5 else None
+    x, dim, start, end, step = (*node.args, *(0, 0, None, 1)[len(node.args) - 1 :])
+    every = start in (0, None) and (end in (None, 2**63 - 1) or end == shape(x)[dim]) and step == 1
+    return x if every else None
 
 
 def reshaped(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:

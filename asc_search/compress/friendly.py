@@ -8,6 +8,8 @@ in ``unlike`` and in sums of convolutions.
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import fx
 
@@ -77,8 +79,8 @@ def _float_end(graph: fx.GraphModule) -> None:
     (node,) = next(one for one in graph.graph.nodes if one.op == "output").all_input_nodes
     while node.target in RESHAPING and len(node.users) == 1:
         node = node.args[0]
-    if node.target is ATEN.adaptive_avg_pool2d.default and len(node.users) == 1:
-        x = node.args[0]
+    x = node.args[0] if node.target is ATEN.adaptive_avg_pool2d.default and len(node.users) == 1 else None
+    if x is not None and prod(shape(x)[2:]) > 1:
         with graph.graph.inserting_before(node):
             pool = called(graph, node, ATEN.avg_pool2d.default, x, [*shape(x)[2:]])
         pool.meta = {"val": pool.meta["val"]}  # by its origin the quantiser would take it for what it was

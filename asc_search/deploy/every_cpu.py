@@ -7,6 +7,8 @@ this form.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
@@ -14,10 +16,10 @@ LOWEST = 128  # of int8, below zero
 
 
 def for_every_cpu(model: ModelProto) -> ModelProto:
-    """``model`` (QDQ), in place, with the same numbers: activations uint8, and of kernels no zero point, which is 0.
+    """``model`` (QDQ), in place, with the same numbers: activations uint8, and the weights of each convolution its own.
 
     onnxruntime makes int8 activations uint8 itself, but not those that several operations read, and leaves what reads them in
-    float.
+    float; and it fails to make weights uint8 that are shared.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -32,16 +34,10 @@ def for_every_cpu(model: ModelProto) -> ModelProto:
         return shifted[name].name
 
     for node in graph.node:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or len(node.input) < 3:
-            continue
-        value, _, zero = node.input
-        if value in constants and (constants[zero].dims or constants[value].data_type == TensorProto.INT32):  # weights
-            if len(constants[value].dims) > 2:  # without, a dense layer's cannot be run
-                node.input.pop()
-            continue
-        node.input[2] = unsigned(zero)
-        if value in constants:
-            node.input[0] = unsigned(value)
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not _is_weight(node, constants):
+            node.input[2] = unsigned(node.input[2])
+            if node.input[0] in constants:
+                node.input[0] = unsigned(node.input[0])
     graph.initializer.extend(shifted.values())
     _own_weights(graph)
     read = {name for node in graph.node for name in node.input}
@@ -51,8 +47,14 @@ def for_every_cpu(model: ModelProto) -> ModelProto:
     return model
 
 
+def _is_weight(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
+    """Whether ``node`` dequantises weights, which have a scale a channel, or a bias, which has 32 bits."""
+    value = constants.get(node.input[0])
+    return value is not None and (bool(constants[node.input[1]].dims) or value.data_type == TensorProto.INT32)
+
+
 def _own_weights(graph: GraphProto) -> None:
-    """Give each convolution dequantised weights, and these a tensor, of its own: onnxruntime fails to make shared ones uint8."""
+    """Give each convolution dequantised weights of its own, and these tensors of their own."""
     makers = {node.output[0]: node for node in graph.node}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     taken: set[str] = set()
@@ -66,12 +68,14 @@ def _own_weights(graph: GraphProto) -> None:
         taken.update(node.input[1:2])
         nodes.append(node)
     for node in nodes:
-        value = node.input[0] if node.op_type == "DequantizeLinear" else ""
-        if value in taken and value in constants:
-            copied = TensorProto()
-            copied.CopyFrom(constants[value])
-            copied.name = node.input[0] = f"{value}_{node.name}"
-            graph.initializer.append(copied)
-        taken.add(value)
+        if node.op_type != "DequantizeLinear" or not _is_weight(node, constants):
+            continue
+        for at, name in enumerate(node.input):
+            if name in taken:
+                copied = TensorProto()
+                copied.CopyFrom(constants[name])
+                copied.name = node.input[at] = f"{name}_{node.name}"
+                graph.initializer.append(copied)
+            taken.add(name)
     del graph.node[:]
     graph.node.extend(nodes)
