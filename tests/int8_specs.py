@@ -13,8 +13,6 @@ from asc_search.nets.plan import mobile
 from asc_search.nets.spec import LayerSpec, NetSpec
 
 SHAPE = (1, 16, 12)
-
-
 STEM, FIRST, _, STRIDED, *_, HEAD = mobile("cp", SHAPE, 5, 8, 1.0, 2.0).layers
 
 

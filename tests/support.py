@@ -53,6 +53,11 @@ def points(space: Space, seed: int, count: int, classes: int = 10) -> Iterator[t
         yield draw(space, FixedSuggest(params), classes), params
 
 
+def noise_db(found: np.ndarray, expected: np.ndarray) -> float:
+    """Power of what ``found`` is off by over that of ``expected``, in dB; equal arrays have -300 or less."""
+    return float(10 * np.log10(np.square(found - expected).mean() / np.square(expected).mean() + 1e-30))
+
+
 def asc_search(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line and wait for it."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=280)

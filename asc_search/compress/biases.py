@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from asc_search.compress.graph_edit import ATEN, held, tensor_of
+from asc_search.compress.graph_edit import ATEN, fetched, tensor_of
 from asc_search.nets.graph_file import PER_CHANNEL, PER_TENSOR
 
 BIASED = (ATEN.conv2d.default, ATEN.linear.default)
@@ -23,7 +23,6 @@ def round_biases(graph: fx.GraphModule) -> None:
             continue
         step = x.args[1] * tensor_of(graph, weight.args[1]).double()
         rounded = torch.round(tensor_of(graph, bias).detach().double() / step) * step
-        with graph.graph.inserting_before(node):
-            node.update_arg(2, held(graph, f"{node.name}_whole_bias", rounded.float(), bias))
+        node.update_arg(2, fetched(graph, node, f"{node.name}_whole_bias", rounded.float()))
     graph.graph.eliminate_dead_code()
     graph.recompile()

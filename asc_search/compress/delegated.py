@@ -6,7 +6,7 @@ transposed and copied: a BC-Res2Net of 24 splits fell into 25 of them.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import prod
 
 from torch import fx
@@ -17,10 +17,7 @@ from asc_search.compress.graph_edit import ATEN, called, held, shape, tensor_of
 def sliced(graph: fx.GraphModule, node: fx.Node) -> None:
     """The parts of a split as slices."""
     x, dim = node.args[0], node.args[2] if len(node.args) > 2 else 0
-    ends = [0]
-    for part in node.meta["val"]:
-        ends.append(ends[-1] + part.shape[dim])
-    spans = list(pairwise(ends))
+    spans = list(pairwise(accumulate((part.shape[dim] for part in node.meta["val"]), initial=0)))
     for part in list(node.users):
         part.replace_all_uses_with(called(graph, part, ATEN.slice.Tensor, x, dim, *spans[part.args[1]]))
         graph.graph.erase_node(part)
@@ -44,10 +41,9 @@ def whole(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
 
 
 def reshaped(graph: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """An axis of length 1 that comes or goes, behind that of the batch, as a reshaping."""
-    before, after = shape(node.args[0]), shape(node)
-    axis = node.args[1] % max(len(before), len(after))
-    return None if axis == 0 else viewed(graph, node, node.args[0], *after[1:])
+    """A new axis, behind that of the batch, as a reshaping."""
+    x, axis = node.args
+    return None if axis % len(shape(node)) == 0 else viewed(graph, node, x, *shape(node)[1:])
 
 
 def viewed(graph: fx.GraphModule, like: fx.Node, x: fx.Node, *sizes: int) -> fx.Node:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from asc_search.compress.graph_edit import ATEN, held, tensor_of
+from asc_search.compress.graph_edit import ATEN, fetched, tensor_of
 from asc_search.errors import NetworkError
 
 
@@ -36,18 +36,12 @@ def fold_norms(prepared: fx.GraphModule) -> None:
         kernel = tensor_of(prepared, fake.args[0].args[0])
         shift = beta + scale * ((0 if bias is None else bias) - mean)
         fake.args = (
-            _fetched(prepared, fake, f"{norm.name}_weight", kernel * scale.reshape(-1, *[1] * (kernel.dim() - 1))),
+            fetched(prepared, fake, f"{norm.name}_weight", kernel * scale.reshape(-1, *[1] * (kernel.dim() - 1))),
         )
-        conv.args = (*conv.args[:2], _fetched(prepared, conv, f"{norm.name}_bias", shift), *conv.args[3:])
+        conv.args = (*conv.args[:2], fetched(prepared, conv, f"{norm.name}_bias", shift), *conv.args[3:])
         norm.replace_all_uses_with(conv)
         graph.erase_node(norm)
     for node in reversed(list(graph.nodes)):  # what counted batches, too, which no dead code is to PyTorch
         if not node.users and node.op in ("call_function", "get_attr"):
             graph.erase_node(node)
     prepared.recompile()
-
-
-def _fetched(prepared: fx.GraphModule, before: fx.Node, name: str, value: torch.Tensor) -> fx.Node:
-    """A new tensor of the module, fetched right before the operation that takes it."""
-    with prepared.graph.inserting_before(before):
-        return held(prepared, name, value.clone(), before)

@@ -60,6 +60,12 @@ def held(graph: fx.GraphModule, name: str, value: torch.Tensor, like: fx.Node, t
     return node
 
 
+def fetched(graph: fx.GraphModule, before: fx.Node, name: str, value: torch.Tensor) -> fx.Node:
+    """A new parameter of the module, fetched right before the operation that takes it."""
+    with graph.graph.inserting_before(before):
+        return held(graph, name, value.clone(), before)
+
+
 def by_channel(node: fx.Node) -> bool:
     """Whether a convolution makes each channel of that channel alone."""
     channels = shape(node.args[0])[1]

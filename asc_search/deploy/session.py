@@ -17,11 +17,8 @@ from asc_search.errors import ArtefactError, MissingExtraError
 Run = Callable[[np.ndarray], np.ndarray]  # (batch, ...) float32 -> logits (batch, classes) float32
 
 LATENCY_ROUNDS, LATENCY_CALLS = 7, 15
-EXACT = (
-    "session.x64quantprecision",
-    "1",
-)  # without VNNI a CPU else adds pairs of int8 products in 16 bits, which overflow
-SHARING = "ConstantSharing"  # of small weights, which breaks what makes them fit for such a CPU
+# Without VNNI a CPU would add pairs of int8 products in 16 bits, where they overflow.
+EXACT = ("session.x64quantprecision", "1")
 QUIET = 3  # onnxruntime's severity of errors: its warnings concern its own optimiser
 
 
@@ -56,10 +53,7 @@ def open_session(graph: Path | bytes) -> Run:
         raise ArtefactError(f"{graph}: no such file")
     try:
         session = runtime.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=[SHARING],
+            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime has no public base of its errors
         raise ArtefactError(f"{name}: onnxruntime cannot run it ({error})") from None

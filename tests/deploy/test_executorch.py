@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from int8_specs import SPECS, trained_a_little
-from support import asc_search
+from support import asc_search, noise_db
 
 from asc_search.compress.pt2e import quantised
 from asc_search.deploy.artefact import open_artefact
@@ -94,9 +94,8 @@ def test_program_and_graph_compute_what_the_reference_does(what: str) -> None:
     program, left = compiled(reference, spec.input)
     assert not left, "all of it is XNNPACK's"
     for run in (open_program(program), open_session(qdq_graph(reference, spec.input).SerializeToString())):
-        noise_db = 10 * np.log10(np.square(run(x) - expected).mean() / np.square(expected).mean() + 1e-30)
         # A mean that gates a map is an int8 number: halves are rounded to even in PyTorch, else up.
-        assert noise_db < (-40 if what == "eca" else -60)
+        assert noise_db(run(x), expected) < (-40 if what == "eca" else -60)
 
 
 def test_the_program_is_the_network_and_predicts_alone(int8_run: Path, program: Path) -> None:
