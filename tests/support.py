@@ -18,6 +18,9 @@ from asc_search.space.columns import draw_columns, recorded
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.space import Space
 
+GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests run on the CPU, where trainings repeat to the bit
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 TINY_SPACE = """

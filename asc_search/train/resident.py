@@ -25,7 +25,7 @@ def resident_audio(
     key = (store.folder, device)
     if key not in _HELD:
         _HELD.clear()  # before the next is taken, so that its memory counts as free
-        on_device = store.to_device(device) if device.type == "cuda" else None
+        on_device = None if device.type == "cpu" else store.to_device(device)
         # Trainings side by side share the pages of the map; each with a copy of its own might not fit.
         alone = multiprocessing.parent_process() is None
         _HELD[key] = on_device or (store.resident() if alone else store)

@@ -1,0 +1,116 @@
+"""Whole jobs on a device that is not the CPU: nothing of a training may be left on the other one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from separate_device import NAME
+from support import ENVIRONMENT, GPUS, TINY_SPACE
+from tagger_files import random_state
+
+CUDA = torch.version.cuda is not None and Path("/dev/nvidiactl").exists()  # whatever the tests themselves may see
+Found = dict[str, dict[str, list[float]] | str]  # space -> network -> numbers, or how it failed
+SHORT = (
+    TINY_SPACE.replace("trials: 4", "trials: 1")
+    .replace("rungs: [1, 2], startup: 2", "rungs: [1], startup: 1")
+    .replace("epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true", "epochs: 2, seeds: 1, references: []")
+)
+BARE = SHORT.replace(", dense_twins: true, tta: 2", "")
+TRAINING = "training: {batch: 16, freq_mask: 4}"
+POOL = SHORT[SHORT.index("distillation:") : SHORT.index(TRAINING)]
+KEPT = """distillation:
+  weight: 0.2
+  features: 1
+  mixed: 0.5
+  teachers: [one]
+  pool:
+    one: {kind: network, family: cp, base: 16, multiplier: 1.5, expansion: 2, epochs: 1, lr: 0.005}
+"""
+WAVES = """training: {batch: 16, optimizer: radam, ema_decay: 0.9, grad_clip: 1.0, label_smoothing: 0.1, response_p: 0.5,
+  response_path: exact, stretch: 0.1, gain_db: 3, shift_s: 0.05, roll_s: 0.1, mixup_alpha: 0.3, jitter_fmin_hz: 20,
+  freq_stripes: 1, time_stripes: 1, time_mask: 3}"""
+PEERS = """distillation:
+  mutual: 0.5
+  mutual_until: 0.5
+  peers: [wide]
+  peer_pool:
+    wide: {family: cp, base: 24, multiplier: 1.5, expansion: 2}
+"""
+GROUPS = """data:
+  source: demo
+  validation_fraction: 0.34
+  groups: {inside: [airport, bus, metro, metro_station, shopping_mall], outside: [park, public_square, street_pedestrian,
+    street_traffic, tram]}
+"""
+TAGGER = """data: {source: demo, validation_fraction: 0.34}
+network: {pretrained: mn}
+pruning: {target: budget, schedule: agp, steps: 1, importance: taylor}
+distillation: {teachers: [mn], features: 1, pool: {mn: {kind: tagger, weights: tagger.pt, epochs: 1}}}
+training: {batch: 16, freq_mask: 4}
+budget: {weight_bytes: 40_000}
+search: {trials: 1, rungs: [1], startup: 1, enqueue: []}
+retrain: {epochs: 1, seeds: 1, finalists: 1, references: []}
+"""
+SPACES = {
+    "features": SHORT.replace(POOL, KEPT).replace(TRAINING, "training: {batch: 16, response_p: 0.5, mixstyle_p: 0.5}"),
+    "waveforms": BARE.replace(TRAINING, WAVES).replace("frontend: {", "frontend: {standardise: global, "),
+    "peers and groups": GROUPS + BARE[BARE.index("frontend:") :].replace(POOL, PEERS),
+    "a tagger": TAGGER,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
+    """The spaces, and what they name."""
+    folder = tmp_path_factory.mktemp("devices")
+    torch.save(random_state(0.1), folder / "tagger.pt")
+    for name, text in SPACES.items():
+        (folder / f"{name}.yaml").write_text(text.replace("source: demo", f"source: 'folder:{demo_folder}'"))
+    return folder
+
+
+def measured_on(device: str, folder: Path) -> Found:
+    spaces = [f"{name}.yaml" for name in SPACES]
+    job = [sys.executable, str(Path(__file__).parent / "device_job.py"), device, *spaces]
+    seen = {key: value for key, value in ENVIRONMENT.items() if key != "CUDA_VISIBLE_DEVICES"}
+    if device != "cuda" or GPUS is not None:
+        seen["CUDA_VISIBLE_DEVICES"] = GPUS if device == "cuda" else ""
+    done = subprocess.run(job, capture_output=True, text=True, env=seen, cwd=folder, timeout=280)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def on_the_cpu(folder: Path) -> Found:
+    return measured_on("cpu", folder)
+
+
+@pytest.fixture(scope="module")
+def beside_it(folder: Path) -> Found:
+    return measured_on(NAME, folder)
+
+
+@pytest.fixture(scope="module")
+def on_cuda(folder: Path) -> Found:
+    return measured_on("cuda", folder)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_job_beside_the_cpu_measures_what_the_cpu_does(on_the_cpu: Found, beside_it: Found, space: str) -> None:
+    assert isinstance(beside_it[space], dict), beside_it[space]
+    assert beside_it[space].keys() == on_the_cpu[space].keys()
+    for name, values in beside_it[space].items():  # there front ends take a batch at once
+        off = 0.02 if space == "waveforms" else 0
+        np.testing.assert_allclose(values, on_the_cpu[space][name], rtol=0, atol=off, err_msg=name)
+
+
+@pytest.mark.skipif(not CUDA, reason="no CUDA device, or a CPU build of PyTorch")
+@pytest.mark.parametrize("space", SPACES)
+def test_a_job_runs_on_cuda(on_cuda: Found, space: str) -> None:
+    assert isinstance(on_cuda[space], dict), on_cuda[space]
