@@ -19,7 +19,9 @@ Found = dict[str, dict[str, list[float]] | str]  # space -> network -> numbers, 
 SHORT = (
     TINY_SPACE.replace("trials: 4", "trials: 1")
     .replace("rungs: [1, 2], startup: 2", "rungs: [1], startup: 1")
-    .replace("epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true", "epochs: 2, seeds: 1, references: []")
+    .replace(
+        "epochs: 2, seeds: 2, finalists: 3, references: [], undistilled: true", "epochs: 2, seeds: 1, references: []"
+    )
 )
 BARE = SHORT.replace(", dense_twins: true, tta: 2", "")
 TRAINING = "training: {batch: 16, freq_mask: 4}"

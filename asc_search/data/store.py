@@ -6,8 +6,7 @@ changed is never read by mistake and what was made again just the same is found 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +18,12 @@ from filelock import FileLock, Timeout
 from asc_search.data import store_files as files
 from asc_search.data.clips import Clips
 from asc_search.data.int16 import FULL_SCALE
+from asc_search.data.memory import DEVICE_SHARE, free_bytes, on_device, say, size
 from asc_search.data.store_content import sources_of, store_key
 from asc_search.data.store_files import Block, Parts, StoreError
-from asc_search.progress import console, track
+from asc_search.progress import track
 
 MEMORY_SHARE = 0.7  # of the free memory that samples may take
-DEVICE_SHARE = 0.5  # of the free memory of a GPU; the rest is for networks and batches
 CHUNK = 1 << 24  # samples moved at a time
 
 
@@ -136,12 +135,13 @@ class Store:
         free = free_bytes()
         allowed = min(MEMORY_SHARE * free, float("inf") if limit_bytes is None else limit_bytes)
         if self.bytes > allowed:
-            _say(f"{self.label}: {_size(self.bytes)} of samples stay on disk, memory-mapped ({_size(free)} free)")
+            say(f"{self.label}: {size(self.bytes)} of samples stay on disk, memory-mapped ({size(free)} free)")
             return self
-        _say(f"{self.label}: {_size(self.bytes)} of samples go into memory ({_size(free)} free)")
+        say(f"{self.label}: {size(self.bytes)} of samples go into memory ({size(free)} free)")
         samples = np.empty_like(self.samples, subok=False)
-        for part in self._parts("loading"):
-            samples[part] = self.samples[part]
+        starts = range(0, len(samples), CHUNK)
+        for start in track(starts, f"{self.label}: loading", len(starts)):
+            samples[start : start + CHUNK] = self.samples[start : start + CHUNK]
         return replace(self, samples=samples)
 
     def to_device(self, device: torch.device | str, share: float = DEVICE_SHARE) -> DeviceStore | None:
@@ -150,19 +150,9 @@ class Store:
         For networks on the CPU ``windows`` of the store itself is several times faster.
         """
         device = torch.device(device)
-        if device.type == "cuda":
-            free = torch.cuda.mem_get_info(device)[0]
-            if self.bytes > share * free:
-                _say(f"{self.label}: {_size(self.bytes)} of samples stay off the GPU ({_size(free)} free there)")
-                return None
-            _say(f"{self.label}: {_size(self.bytes)} of samples go onto the GPU ({_size(free)} free there)")
-        try:
-            samples = torch.empty(len(self.samples), dtype=torch.int16, device=device)
-        except torch.OutOfMemoryError:  # another process was faster
-            _say(f"{self.label}: the GPU has no room for {_size(self.bytes)} of samples any more; they stay off it")
+        samples = on_device(self.samples, device, f"{self.label}: samples", share)
+        if samples is None:
             return None
-        for part in self._parts("to the device"):
-            samples[part] = torch.from_numpy(np.array(self.samples[part]))  # a copy: a map is not writable
         known = (
             torch.from_numpy(values).to(device) for values in (self.offsets[:-1], np.diff(self.offsets), self.gains)
         )
@@ -171,10 +161,6 @@ class Store:
     def _every(self, length: int) -> np.ndarray:
         """All windows of ``length``, one from each sample on: a view, whose rows NumPy copies whole."""
         return np.lib.stride_tricks.sliding_window_view(self.samples, length)
-
-    def _parts(self, doing: str) -> Iterator[slice]:
-        starts = range(0, len(self.samples), CHUNK)
-        return track([slice(at, at + CHUNK) for at in starts], f"{self.label}: {doing}", len(starts))
 
 
 def open_store(root: Path, clips: Clips, rate_hz: int, label: str, verify: bool = False, *, channels: int = 1) -> Store:
@@ -217,7 +203,7 @@ def _alone(path: Path, label: str) -> AbstractContextManager:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        _say(f"{label}: another process decodes the same clips; waiting for it")
+        say(f"{label}: another process decodes the same clips; waiting for it")
         return lock.acquire()
 
 
@@ -240,40 +226,13 @@ def _complete(folder: Path, sources: Sequence[Parts], rate_hz: int, channels: in
 
 def _announce(folder: Path, there: int, total: int, label: str) -> None:
     if (folder / files.NOTE).exists():
-        _say(f"{label}: {total - there} of {total} decoded clips are damaged in {folder}; decoding those again")
+        say(f"{label}: {total - there} of {total} decoded clips are damaged in {folder}; decoding those again")
     elif there:
-        _say(f"{label}: {there} of {total} clips were decoded before; decoding the rest")
+        say(f"{label}: {there} of {total} clips were decoded before; decoding the rest")
     else:
-        _say(f"{label}: decoding {total} clips once, into {folder}")
-
-
-def free_bytes() -> float:
-    """Memory this process can take: what the system has available, or its control group where that allows less."""
-    try:
-        system, own = (Path(f"/proc/{name}").read_text() for name in ("meminfo", "self/cgroup"))
-    except OSError:  # not Linux: half of what is built in
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2 if hasattr(os, "sysconf") else 0
-    free = int(system.partition("MemAvailable:")[2].split()[0]) * 1024
-    own = own.rpartition("0::/")[2].strip()
-    group = Path("/sys/fs/cgroup") / own
-    for folder in (group, *group.parents):
-        try:
-            limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
-            cached = (folder / "memory.stat").read_text().partition("\ninactive_file ")[2].split("\n")[0]
-        except (OSError, ValueError):  # no limit ("max") here
-            continue
-        free = min(free, limit - used + int(cached or 0))
-    return free
+        say(f"{label}: decoding {total} clips once, into {folder}")
 
 
 def _worth(samples: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
     """int16 (n, ...) times ``gains`` (n,), float32."""
     return samples.float() * gains.view(-1, *[1] * (samples.dim() - 1))
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -30,7 +30,7 @@ from asc_search.train.corrections import Corrections, open_corrections
 from asc_search.train.derived import bare
 from asc_search.train.features import frontend_windows
 from asc_search.train.mixtures import Mixtures
-from asc_search.train.resident import resident_audio
+from asc_search.train.resident import resident_audio, resident_features
 from asc_search.train.responses import Responses
 from asc_search.train.statistics import training_statistics
 from asc_search.train.windows import StoredWaves, Windows, open_cuts, with_values
@@ -132,7 +132,8 @@ def open_inputs(
     kept = frontend if path is None and corrections is None else bare(frontend)
     waves = None
     if not on_waves:
-        windows = frontend_windows(folder, clips, kept, mixtures)
+        name = (folder, clips.digest(), kept, None if mixtures is None else mixtures.digest)
+        windows = resident_features(frontend_windows(folder, clips, kept, mixtures), name, device)
     else:
         audio = (folder / "features", clips, frontend.rate_hz)
         cuts = open_cuts(*audio, frontend.seconds, frontend.channels).with_mixtures(mixtures)

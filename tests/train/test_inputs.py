@@ -14,13 +14,15 @@ from support import tone_clips
 
 from asc_search.audio.frontend_spec import FrontEnd
 from asc_search.audio.frontends import front_end
-from asc_search.data import store
+from asc_search.data import memory, store
 from asc_search.data.clips import Clips
 from asc_search.errors import DataError
 from asc_search.space.candidate import Training
 from asc_search.train.batches import epoch_batches
 from asc_search.train.features import frontend_windows
 from asc_search.train.inputs import Inputs, open_inputs
+from asc_search.train.mixtures import Mixtures
+from asc_search.train.resident import DeviceFeatures, resident_features
 from asc_search.train.responses import TAPS_S, Responses
 
 CPU = torch.device("cpu")
@@ -180,3 +182,23 @@ def test_two_ears_reach_the_front_end_as_two_channels(tmp_path: Path) -> None:
     raw = frontend_windows(tmp_path, clips, replace(FRONT, kind="raw", channels=2, scale=3.0))
     samples = soundfile.read(clips.root / "1.wav", dtype="float32")[0].T
     np.testing.assert_allclose(raw.values[np.array([1])][0, :, 0], 3 * samples, rtol=1e-6)
+
+
+def test_features_go_to_a_device_in_blocks_and_are_held_for_all_trials(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windows = frontend_windows(tmp_path, clips, FRONT, Mixtures(np.array([0]), np.array([5]), np.array([0.7])))
+    kept = np.asarray(windows.values[np.arange(len(windows))])
+    monkeypatch.setattr(memory, "BLOCK", 3 * kept[0].nbytes)
+    held = DeviceFeatures(memory.on_device(windows.values, torch.device("cpu"), "features"))
+    rows = np.array([len(windows) - 1, 2, 2, 7])
+    assert held.all.dtype == torch.float16 and len(held) == len(windows)
+    assert np.array_equal(held.all.numpy(), kept) and np.array_equal(held[rows].numpy(), kept[rows])
+    assert resident_features(windows, "a", torch.device("cpu")) is windows
+    there = torch.device("meta")
+    first, again, other = (resident_features(windows, name, there) for name in "aab")
+    assert first is again is not other and first.values.all.device == there
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (kept.nbytes, 10 * kept.nbytes))
+    capsys.readouterr()
+    assert resident_features(windows, "a", torch.device("cuda")) is windows
+    assert f"features, {memory.size(kept.nbytes)}, stay off the GPU" in capsys.readouterr().err
