@@ -29,7 +29,6 @@ POOL = SHORT[SHORT.index("distillation:") : SHORT.index(TRAINING)]
 KEPT = """distillation:
   weight: 0.2
   features: 1
-  mixed: 0.5
   teachers: [one]
   pool:
     one: {kind: network, family: cp, base: 16, multiplier: 1.5, expansion: 2, epochs: 1, lr: 0.005}
@@ -40,6 +39,7 @@ WAVES = """training: {batch: 16, optimizer: radam, ema_decay: 0.9, grad_clip: 1.
 PEERS = """distillation:
   mutual: 0.5
   mutual_until: 0.5
+  mixed: 0.5
   peers: [wide]
   peer_pool:
     wide: {family: cp, base: 24, multiplier: 1.5, expansion: 2}

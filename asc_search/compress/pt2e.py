@@ -24,6 +24,7 @@ from asc_search.compress.fold import fold_norms
 from asc_search.compress.friendly import make_friendly
 from asc_search.compress.graph_edit import ATEN
 from asc_search.compress.shared_ranges import watch_widest
+from asc_search.compress.ties import break_ties
 from asc_search.errors import AscSearchError, MissingExtraError, NetworkError
 from asc_search.nets.graph_file import described, rebuilt
 
@@ -120,8 +121,10 @@ def converted(prepared: fx.GraphModule) -> fx.GraphModule:
 
 
 def _plain(graph: fx.GraphModule) -> fx.GraphModule:
-    """A converted ``graph`` with whole biases, as it is read back from a file: a module that has modes and can be copied."""
+    """A converted ``graph`` with whole biases and no means between levels, as it is read back from a file: a module that has
+    modes and can be copied."""
     round_biases(graph)
+    break_ties(graph)
     return rebuilt(*described(graph))
 
 

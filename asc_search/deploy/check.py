@@ -64,25 +64,10 @@ class Reference:
         accuracy = self._accuracy(probabilities)
         return Parity(accuracy, agreement, 100 * (self.accuracy - accuracy))
 
-    def from_features(self, run: Run, what: str) -> Parity:
-        """Parity of a graph that takes features."""
-        return self.parity(self.probabilities_of(run, what))
-
-    def probabilities_of(self, run: Run, what: str) -> np.ndarray:
-        """The probabilities (clips, classes) by a graph that takes features."""
-        rows = np.flatnonzero(self.windows.scored)
-        starts = range(0, len(rows), BATCH)
-        logits = [
-            run(self.windows.values[rows[start : start + BATCH]].astype(np.float32))
-            for start in track(starts, f"testing {what}", len(starts))
-        ]
-        return self._clips_of(np.concatenate(logits), rows)
-
-    def from_waveforms(self, run: Run, what: str) -> Parity:
-        """Parity of a graph that takes waveforms."""
-        rows = np.flatnonzero(self.windows.scored)
-        logits = [run(waves) for waves in self._waveforms(what)]
-        return self.parity(self._clips_of(np.concatenate(logits), rows))
+    def probabilities_of(self, run: Run, what: str, waveforms: bool = False) -> np.ndarray:
+        """The probabilities (clips, classes) by a graph that takes features, or ``waveforms``."""
+        heard = self._waveforms(what) if waveforms else _features(self.windows, what)
+        return _probabilities(self.windows, [run(batch) for batch in heard])
 
     def front_end_difference(self, front: Run) -> float:
         """Largest difference of the graph's features from the PyTorch front end's, in the unit of the features."""
@@ -101,23 +86,26 @@ class Reference:
         for start in track(starts, f"testing {what}", len(starts)):
             yield waveforms_of(waves, rows[start : start + BATCH]).squeeze(1).numpy()
 
-    def _clips_of(self, logits: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return clip_probabilities(logits, self.windows.clip_of[rows], len(self.clips))
-
 
 def open_test(folder: Path, clips: Clips, frontend: FrontEnd, run: Run) -> Reference:
     """The test split ``clips`` as scored by the PyTorch network ``run``, a function of features."""
     windows = frontend_windows(folder, clips, frontend)
+    logits = [run(batch) for batch in _features(windows, "the PyTorch network")]
+    return Reference(folder, clips, frontend, windows, _probabilities(windows, logits))
+
+
+def _features(windows: Windows, what: str) -> Iterator[np.ndarray]:
+    """Batches of the scored windows' features, float32."""
     rows = np.flatnonzero(windows.scored)
     starts = range(0, len(rows), BATCH)
-    logits = np.concatenate(
-        [
-            run(windows.values[rows[start : start + BATCH]].astype(np.float32))
-            for start in track(starts, "testing the PyTorch network", len(starts))
-        ]
-    )
-    probabilities = clip_probabilities(logits, windows.clip_of[rows], len(clips))
-    return Reference(folder, clips, frontend, windows, probabilities)
+    for start in track(starts, f"testing {what}", len(starts)):
+        yield windows.values[rows[start : start + BATCH]].astype(np.float32)
+
+
+def _probabilities(windows: Windows, logits: list[np.ndarray]) -> np.ndarray:
+    """Of clips, from the logits of their scored windows in order."""
+    clip_of = windows.clip_of[np.flatnonzero(windows.scored)]
+    return clip_probabilities(np.concatenate(logits), clip_of, len(windows.clips))
 
 
 def float_problems(name: str, parity: Parity) -> list[Problem]:

@@ -19,6 +19,7 @@ import torch
 from torch import fx, nn
 
 from asc_search.compress.pt2e import extra_int8
+from asc_search.compress.ties import with_ties
 from asc_search.deploy.session import Run
 from asc_search.errors import ArtefactError
 
@@ -38,7 +39,7 @@ def compiled(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, Counter
     partition = extra_int8("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     with quiet():
         example = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-        program = torch.export.export(network.cpu().eval(), (example,))
+        program = torch.export.export(with_ties(network).cpu().eval(), (example,))
         lowered = exir.to_edge_transform_and_lower(program, partitioner=[partition.XnnpackPartitioner()])
         nodes = [node for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
         left = Counter(str(node.target) for node in nodes if not _of_delegates(node))

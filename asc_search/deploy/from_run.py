@@ -57,10 +57,19 @@ WHAT = {
     names.GOLDEN_NOTE: "its scores",
 }
 
+_TWIN = (
+    "of the float network that the int8 finalist was quantised from, which takes more bytes than the finalist's budget"
+)
+FLOAT_TWIN = {
+    names.MODEL: f"{WHAT[names.MODEL]}; {_TWIN}",
+    names.WAVEFORM_MODEL: f"{WHAT[names.WAVEFORM_MODEL]}; {_TWIN}",
+}
+
 
 @dataclass(frozen=True)
 class Deployed:
-    """What was written: the models by file name, the PyTorch network beside them, median milliseconds a window.
+    """What was written: the models by file name, the PyTorch network beside them (and the int8 one that int8 models were made
+    of, unless onnxruntime quantised), median milliseconds a window.
 
     ``front_end_difference`` is that of the waveform graphs' features from PyTorch's on the test split, in log units.
     """
@@ -69,6 +78,7 @@ class Deployed:
     finalist: str
     models: dict[str, Measured]
     torch_accuracy: float
+    int8_accuracy: float | None
     latency_ms: dict[str, float]
     front_end_difference: float | None
 
@@ -100,12 +110,14 @@ def deploy_run(
     *,
     trial: int | None = None,
     int8: bool = True,
-    int8_tolerance: float = TOLERANCE,
+    int8_tolerance: float | None = None,
 ) -> Deployed:
     """Write the artefact of a finished run to the folder ``out``: the finalist of ``trial``, or the best on validation.
 
-    Every model is run on the test split once it is written. The float ones must agree with the PyTorch network on 99 % of
-    the clips and be within half a point of its accuracy, int8 may lose ``int8_tolerance`` points; else nothing is left.
+    Every model is run on the test split once it is written. It must agree with the PyTorch network it was made of on 99 % of
+    the clips and be within half a point of its accuracy, and int8 may lose ``int8_tolerance`` points to the float network;
+    else nothing is left. By default that is half a point for a network that is quantised here, and no limit for a finalist
+    that is int8 itself: what it loses was measured, and allowed, in the run.
 
     Raises:
         ExportError: unknown format, ``out`` is in use, or a model is not the network; says the figures.
@@ -127,15 +139,21 @@ def deploy_run(
     return done[0]
 
 
-def _write(source: _Source, folder: Path, out: Path, format_: str, int8: bool, int8_tolerance: float) -> Deployed:
+def _write(
+    source: _Source, folder: Path, out: Path, format_: str, int8: bool, int8_tolerance: float | None
+) -> Deployed:
     """Fill ``folder``, which becomes ``out``."""
     model, root, clips = source.model, source.run.root, source.opened.clips
     frontend, test = model.candidate.frontend, clips.split("test")
     network, difference = torch_run(model.whole), None
     reference = open_test(root, test, frontend, network)
+    own = source.stored is not model
+    int8_reference = None
     if format_ == "onnx":
         calibration = calibration_features(root, clips.split("train"), frontend) if int8 else None
-        quantised = source.stored if source.stored is not model else None
+        if own and int8:
+            int8_reference = open_test(root, test, frontend, torch_run(source.stored.whole))
+        quantised = None if int8_reference is None else (source.stored, int8_reference)
         models, difference = write_onnx(folder, model, calibration, reference, quantised)
     elif format_ == "executorch":
         int8_model = source.int8
@@ -144,7 +162,7 @@ def _write(source: _Source, folder: Path, out: Path, format_: str, int8: bool, i
     else:
         reference = open_test(root, test, frontend, torch_run(source.stored.whole))
         models = write_torch(folder, source.trained.folder / MODEL, reference)
-    refuse_other_networks(models, int8_tolerance)
+    refuse_other_networks(models, int8_tolerance if int8_tolerance is not None else 100 if own else TOLERANCE)
     write_json(folder / names.FRONTEND, frontend_note(frontend))
     labels = "".join(f"{name}\n" for name in model.classes)
     (folder / names.LABELS).write_text(labels, encoding="utf-8")
@@ -155,7 +173,8 @@ def _write(source: _Source, folder: Path, out: Path, format_: str, int8: bool, i
     (folder / names.CARD).write_text(_card(source, folder), encoding="utf-8")
     open_artefact(folder)  # as a person will
     taken = latencies(folder, model, models)
-    done = Deployed(out, source.finalist.name, models, reference.accuracy, taken, difference)
+    accuracies = reference.accuracy, None if int8_reference is None else int8_reference.accuracy
+    done = Deployed(out, source.finalist.name, models, *accuracies, taken, difference)
     write_json(folder / names.MANIFEST, _manifest(done, source, folder, reference))
     return done
 
@@ -210,7 +229,8 @@ def _card(source: _Source, folder: Path) -> str:
         "test": measure_on_test(trained, splits["test"], source.run.root, seen),
     }
     counts = {name: len(part) for name, part in splits.items()}
-    files = {name: what for name, what in WHAT.items() if (folder / name).exists()}
+    said = WHAT if source.stored is source.model else {**WHAT, **FLOAT_TWIN}
+    files = {name: what for name, what in said.items() if (folder / name).exists()}
     return model_card(source.space, source.finalist, trained, metrics, source.opened.synthetic, counts, files)
 
 
@@ -224,7 +244,11 @@ def _manifest(done: Deployed, source: _Source, folder: Path, reference: Referenc
         "finalist": done.finalist,
         "window_s": source.model.candidate.frontend.seconds,
         "test_clips": len(reference.clips),
-        "pytorch": {"accuracy": round(done.torch_accuracy, 5), "latency_ms": taken["pytorch"]},
+        "pytorch": {
+            "accuracy": round(done.torch_accuracy, 5),
+            **({} if done.int8_accuracy is None else {"int8_accuracy": round(done.int8_accuracy, 5)}),
+            "latency_ms": taken["pytorch"],
+        },
         "front_end_difference": done.front_end_difference,
         "models": models,
         "sha256": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()},

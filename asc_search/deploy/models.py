@@ -60,11 +60,16 @@ def torch_run(module: nn.Module) -> Run:
 
 
 def write_onnx(
-    folder: Path, model: Model, calibration: np.ndarray | None, reference: Reference, int8: Model | None = None
+    folder: Path,
+    model: Model,
+    calibration: np.ndarray | None,
+    reference: Reference,
+    int8: tuple[Model, Reference] | None = None,
 ) -> tuple[dict[str, Measured], float]:
     """Write the graphs, int8 where there are ``calibration`` features, and run each on the test split.
 
-    The int8 graph is that of the finalist ``int8``, if given, else the float ``model`` quantised by onnxruntime.
+    The int8 graph is that of the finalist in ``int8``, if given, beside its scores in PyTorch, else the float ``model``
+    quantised by onnxruntime.
 
     Returns them by file name, and the largest difference of the front end's features on the test split.
     """
@@ -88,19 +93,20 @@ def write_onnx(
     if calibration is not None:
         with busy("quantising"):
             if int8 is not None:
-                networks[names.INT8], fronts[names.INT8] = qdq_graph(int8.whole, frontend.shape), raised(front)
+                networks[names.INT8], fronts[names.INT8] = qdq_graph(int8[0].whole, frontend.shape), raised(front)
             else:
                 networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
     models = {}
     for name, network in networks.items():
-        parities = {name: reference.from_features, WAVEFORM[name]: reference.from_waveforms}
         graphs = {name: network, WAVEFORM[name]: joined(fronts.get(name, front), network)}
+        twin = int8[1] if int8 is not None and name == names.INT8 else None
         for file, graph in graphs.items():
             graph = with_short_names(graph)
             onnx.checker.check_model(graph)
             onnx.save(graph, folder / file)
-            parity = parities[file](open_session(folder / file), file)
-            models[file] = Measured((folder / file).stat().st_size, constant_bytes(graph), parity)
+            scores = reference.probabilities_of(open_session(folder / file), file, waveforms=file == WAVEFORM[name])
+            size = (folder / file).stat().st_size
+            models[file] = Measured(size, constant_bytes(graph), *_parities(scores, reference, twin))
     return models, reference.front_end_difference(open_session(front.SerializeToString()))
 
 
@@ -111,7 +117,7 @@ def write_torch(folder: Path, trained: Path, reference: Reference) -> dict[str, 
     """
     path = folder / names.TORCH_MODEL
     shutil.copyfile(trained, path)
-    parity = reference.from_features(torch_run(load_model(path).whole), path.name)
+    parity = reference.parity(reference.probabilities_of(torch_run(load_model(path).whole), path.name))
     with safe_open(path, framework="pt") as file:
         tensors = [file.get_tensor(name) for name in file.keys()]  # noqa: SIM118
     return {path.name: Measured(path.stat().st_size, sum(tensor.nbytes for tensor in tensors), parity)}
@@ -127,12 +133,16 @@ def write_executorch(folder: Path, int8: Model, reference: Reference, int8_refer
         path.write_bytes(program_of(int8.whole, int8.candidate.frontend.shape))
     probabilities = reference.probabilities_of(open_program(path), path.name)
     constants = sum(tensor.nbytes for tensor in described(int8.network)[1].values())
-    parities = reference.parity(probabilities), int8_reference.parity(probabilities)
+    parities = _parities(probabilities, reference, int8_reference)
     return {path.name: Measured(path.stat().st_size, constants, *parities)}
 
 
+def _parities(scores: np.ndarray, reference: Reference, twin: Reference | None) -> tuple[Parity, Parity | None]:
+    return reference.parity(scores), None if twin is None else twin.parity(scores)
+
+
 def refuse_other_networks(models: Mapping[str, Measured], int8_tolerance: float) -> None:
-    """Refuse models that are not the network that was trained.
+    """Refuse models that are not the network that was trained, or lose over ``int8_tolerance`` points in int8.
 
     Raises:
         ExportError: with the figures.
