@@ -20,6 +20,7 @@ import torch
 from torch import fx, nn
 
 from asc_search.compress.biases import round_biases
+from asc_search.compress.dropout import remove_dropout
 from asc_search.compress.fold import fold_norms
 from asc_search.compress.friendly import make_friendly
 from asc_search.compress.graph_edit import ATEN
@@ -121,8 +122,9 @@ def converted(prepared: fx.GraphModule) -> fx.GraphModule:
 
 
 def _plain(graph: fx.GraphModule) -> fx.GraphModule:
-    """A converted ``graph`` with whole biases and no means between levels, as it is read back from a file: a module that has
-    modes and can be copied."""
+    """A converted ``graph`` that computes what programs made of it do, as it is read back from a file: a module that has modes
+    and can be copied."""
+    remove_dropout(graph)
     round_biases(graph)
     break_ties(graph)
     return rebuilt(*described(graph))

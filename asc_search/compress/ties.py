@@ -7,19 +7,17 @@ decides. Where a mean gates a map (squeeze-excitation, ECA) the whole map is ano
 
 from __future__ import annotations
 
-import torch
 from torch import fx
 
 from asc_search.compress.graph_edit import ATEN
-from asc_search.nets.graph_file import PER_TENSOR, described, rebuilt
+from asc_search.nets.graph_file import PER_TENSOR, ROUND, described, rebuilt
 
 MEANS = (ATEN.adaptive_avg_pool2d.default, ATEN.mean.dim)
-ROUND = torch.ops.quantized_decomposed.quantize_per_tensor.default
 HAIR = 1 / 4001  # of the scale: at most a sixteenth of a level, and hundreds of times what float sums are off by
 
 
 def break_ties(graph: fx.GraphModule) -> None:
-    """Divide the means of an int8 reference ``graph`` by a hair less than their scale, in place: halves then go up."""
+    """Divide the means of an int8 reference ``graph`` by a hair less than their scale, in place: halves then go away from zero."""
     for node in _rounded_means(graph):
         if node.args[1] == node.args[0].args[0].args[1]:
             node.update_arg(1, node.args[1] * (1 - HAIR))

@@ -18,6 +18,7 @@ from asc_search.errors import WeightsError
 
 NAMESPACES = ("aten", "quantized_decomposed")
 OPERATORS = {name: getattr(operator, name) for name in ("getitem", "add", "sub", "mul", "floordiv")}
+ROUND = torch.ops.quantized_decomposed.quantize_per_tensor.default
 PER_TENSOR = torch.ops.quantized_decomposed.dequantize_per_tensor.default
 PER_CHANNEL = torch.ops.quantized_decomposed.dequantize_per_channel.default
 

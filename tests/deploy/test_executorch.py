@@ -62,7 +62,7 @@ def int8_run(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Pat
 def program(int8_run: Path) -> Path:
     """The folder `asc-search export --format executorch` writes of it."""
     folder = int8_run.parent / "program"
-    done = deploy_run(RunFolder(int8_run), "executorch", folder, int8_tolerance=100)
+    done = deploy_run(RunFolder(int8_run), "executorch", folder)
     assert list(done.models) == ["model_int8.pte"]
     return folder
 
@@ -83,7 +83,8 @@ def test_the_front_tells_all_versions_of_an_int8_finalist(int8_run: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "what", ["eca", "grn", "splits, resnorm over frequency", "norm of a sum, half the frequencies"]
+    "what",
+    ["se", "eca", "grn", "sub-spectral norm", "splits, resnorm over frequency", "norm of a sum, half the frequencies"],
 )
 def test_program_and_graph_compute_what_the_reference_does(what: str) -> None:
     spec = SPECS[what]
@@ -93,9 +94,10 @@ def test_program_and_graph_compute_what_the_reference_does(what: str) -> None:
     expected = torch_run(reference)(x)
     program, left = compiled(reference, spec.input)
     assert not left, "all of it is XNNPACK's"
-    for run in (open_program(program), open_session(qdq_graph(reference, spec.input).SerializeToString())):
-        # A mean that gates a map is an int8 number: halves are rounded to even in PyTorch, else up.
-        assert noise_db(run(x), expected) < (-40 if what == "eca" else -60)
+    assert noise_db(open_session(qdq_graph(reference, spec.input).SerializeToString())(x), expected) < -60
+    # Of a mean that gates a map halves go away from zero in the reference, in XNNPACK where they happen to.
+    assert noise_db(open_program(program)(x), expected) < (-30 if what in ("se", "eca") else -60)
+    assert not any("dropout" in str(node.target) for node in reference.graph.nodes)
 
 
 def test_the_program_is_the_network_and_predicts_alone(int8_run: Path, program: Path) -> None:
@@ -132,7 +134,13 @@ def test_a_damaged_program_is_one_line(program: Path, tmp_path: Path) -> None:
 
 def test_onnx_of_an_int8_finalist_is_its_own_graph(int8_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "onnx"
-    deploy_run(RunFolder(int8_run), "onnx", out, int8_tolerance=100)
+    done = deploy_run(RunFolder(int8_run), "onnx", out)  # what int8 loses was allowed in the run
+    for name in ("model_int8.onnx", "model_waveform_int8.onnx"):
+        assert done.models[name].reference.top1_agreement >= 0.99
+    told = read_json(out / "artefacts.json")
+    (path,) = int8_run.glob("finalists/*/seed-0/test.json")
+    assert told["pytorch"]["int8_accuracy"] == pytest.approx(read_json(path)["accuracy"], abs=1e-5)
+    assert told["models"]["model_int8.onnx"]["reference"]["top1_agreement"] >= 0.99
     graph = onnx.load(out / "model_int8.onnx").graph
     kinds = {onnx.numpy_helper.to_array(one).dtype for one in graph.initializer}
     assert np.dtype(np.int8) in kinds and any(node.op_type == "DequantizeLinear" for node in graph.node)
