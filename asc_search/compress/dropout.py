@@ -23,6 +23,7 @@ def remove_dropout(graph: fx.GraphModule) -> None:
     for node in [one for one in graph.graph.nodes if one.target in DROPOUTS]:
         source, again = node.args[0], [one for one in node.users if one.target is ROUND]
         node.replace_all_uses_with(source)
+        graph.graph.erase_node(node)  # it draws numbers, so that it would not count as dead
         if source.target is PER_TENSOR:
             for reader in [reader for one in again for reader in one.users]:
                 reader.replace_all_uses_with(source)
