@@ -17,7 +17,7 @@ HAIR = 1 / 4001  # of the scale: at most a sixteenth of a level, and hundreds of
 
 
 def break_ties(graph: fx.GraphModule) -> None:
-    """Divide the means of an int8 reference ``graph`` by a hair less than their scale, in place: halves then go away from zero."""
+    """Divide the means of an int8 ``graph`` by a hair less than their scale, in place: halves then go away from zero."""
     for node in _rounded_means(graph):
         if node.args[1] == node.args[0].args[0].args[1]:
             node.update_arg(1, node.args[1] * (1 - HAIR))

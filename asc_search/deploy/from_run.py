@@ -42,6 +42,7 @@ from asc_search.train.clip_scores import AUDIBLE_DB
 from asc_search.train.model_file import Model, load_model
 
 FORMATS = ("onnx", "executorch", "torch")
+ANY_LOSS = 100.0  # points of accuracy
 EXACT_NOTE = "for x86 CPUs without VNNI set onnxruntime's `{}` to {}, as `asc-search predict` does".format(*EXACT)
 WHAT = {
     names.MODEL: "network, features in, logits out",
@@ -162,7 +163,8 @@ def _write(
     else:
         reference = open_test(root, test, frontend, torch_run(source.stored.whole))
         models = write_torch(folder, source.trained.folder / MODEL, reference)
-    refuse_other_networks(models, int8_tolerance if int8_tolerance is not None else 100 if own else TOLERANCE)
+    usual = ANY_LOSS if own else TOLERANCE
+    refuse_other_networks(models, usual if int8_tolerance is None else int8_tolerance)
     write_json(folder / names.FRONTEND, frontend_note(frontend))
     labels = "".join(f"{name}\n" for name in model.classes)
     (folder / names.LABELS).write_text(labels, encoding="utf-8")
