@@ -27,6 +27,7 @@ def on_device(values: Rows, device: torch.device, label: str, share: float = DEV
     first = np.asarray(values[:1])
     whole = len(values) * first.nbytes
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what was let go of counts as free only then
         free = torch.cuda.mem_get_info(device)[0]
         if whole > share * free:
             say(f"{label}, {size(whole)}, stay off the GPU ({size(free)} free there)")
