@@ -18,7 +18,7 @@ from asc_search.space.columns import draw_columns, recorded
 from asc_search.space.draw import FixedSuggest, draw
 from asc_search.space.space import Space
 
-GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
+GPUS = {key: os.environ[key] for key in ("CUDA_VISIBLE_DEVICES",) if key in os.environ}  # as the person has it
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests run on the CPU, where trainings repeat to the bit
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"

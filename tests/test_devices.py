@@ -83,9 +83,7 @@ def measured_on(folder: Path, *devices: str) -> list[Found]:
     """What a process a device, all at once, found."""
     job = [sys.executable, str(Path(__file__).parent / "device_job.py")]
     spaces = [f"{name}.yaml" for name in SPACES]
-    seen = {key: value for key, value in ENVIRONMENT.items() if key != "CUDA_VISIBLE_DEVICES" or "cuda" not in devices}
-    if "cuda" in devices and GPUS is not None:
-        seen["CUDA_VISIBLE_DEVICES"] = GPUS
+    seen = {key: value for key, value in ENVIRONMENT.items() if key != "CUDA_VISIBLE_DEVICES"} | GPUS
     with ThreadPoolExecutor() as pool:
         run = partial(subprocess.run, capture_output=True, text=True, env=seen, cwd=folder, timeout=280)
         ended = list(pool.map(run, [[*job, device, *spaces] for device in devices]))

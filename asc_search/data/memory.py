@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,12 +38,15 @@ def on_device(values: Rows, device: torch.device, label: str, share: float = DEV
     except torch.OutOfMemoryError:  # another process was faster
         say(f"{label}, {size(whole)}, stay off the GPU, which has no room for them any more")
         return None
-    step = max(1, BLOCK // max(1, first.nbytes))
-    starts = range(0, len(values), step)
-    for start in track(starts, f"{label}: to the device", len(starts)):
-        part = slice(start, start + step)
+    for part in parts(len(values), max(1, BLOCK // max(1, first.nbytes)), f"{label}: to the device"):
         moved[part] = torch.from_numpy(np.array(values[part]))  # a copy: a map is not writable
     return moved
+
+
+def parts(count: int, step: int, doing: str) -> Iterator[slice]:
+    """``count`` rows, ``step`` at a time, while showing how far it is."""
+    starts = range(0, count, step)
+    return track([slice(start, start + step) for start in starts], doing, len(starts))
 
 
 def free_bytes() -> float:

@@ -18,10 +18,9 @@ from filelock import FileLock, Timeout
 from asc_search.data import store_files as files
 from asc_search.data.clips import Clips
 from asc_search.data.int16 import FULL_SCALE
-from asc_search.data.memory import DEVICE_SHARE, free_bytes, on_device, say, size
+from asc_search.data.memory import DEVICE_SHARE, free_bytes, on_device, parts, say, size
 from asc_search.data.store_content import sources_of, store_key
 from asc_search.data.store_files import Block, Parts, StoreError
-from asc_search.progress import track
 
 MEMORY_SHARE = 0.7  # of the free memory that samples may take
 CHUNK = 1 << 24  # samples moved at a time
@@ -139,9 +138,8 @@ class Store:
             return self
         say(f"{self.label}: {size(self.bytes)} of samples go into memory ({size(free)} free)")
         samples = np.empty_like(self.samples, subok=False)
-        starts = range(0, len(samples), CHUNK)
-        for start in track(starts, f"{self.label}: loading", len(starts)):
-            samples[start : start + CHUNK] = self.samples[start : start + CHUNK]
+        for part in parts(len(samples), CHUNK, f"{self.label}: loading"):
+            samples[part] = self.samples[part]
         return replace(self, samples=samples)
 
     def to_device(self, device: torch.device | str, share: float = DEVICE_SHARE) -> DeviceStore | None:

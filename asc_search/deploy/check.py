@@ -81,10 +81,8 @@ class Reference:
     def _waveforms(self, what: str) -> Iterator[np.ndarray]:
         """Batches of the scored windows' samples."""
         waves = frontend_windows(self.folder, self.clips, raw(self.frontend))
-        rows = np.flatnonzero(self.windows.scored)
-        starts = range(0, len(rows), BATCH)
-        for start in track(starts, f"testing {what}", len(starts)):
-            yield waveforms_of(waves, rows[start : start + BATCH]).squeeze(1).numpy()
+        for rows in _batches(self.windows, what):
+            yield waveforms_of(waves, rows).squeeze(1).numpy()
 
 
 def open_test(folder: Path, clips: Clips, frontend: FrontEnd, run: Run) -> Reference:
@@ -96,10 +94,15 @@ def open_test(folder: Path, clips: Clips, frontend: FrontEnd, run: Run) -> Refer
 
 def _features(windows: Windows, what: str) -> Iterator[np.ndarray]:
     """Batches of the scored windows' features, float32."""
+    return (windows.values[rows].astype(np.float32) for rows in _batches(windows, what))
+
+
+def _batches(windows: Windows, what: str) -> Iterator[np.ndarray]:
+    """The scored windows' rows, some at a time, while showing that ``what`` is tested."""
     rows = np.flatnonzero(windows.scored)
-    starts = range(0, len(rows), BATCH)
-    for start in track(starts, f"testing {what}", len(starts)):
-        yield windows.values[rows[start : start + BATCH]].astype(np.float32)
+    return track(
+        (rows[start : start + BATCH] for start in range(0, len(rows), BATCH)), f"testing {what}", -(-len(rows) // BATCH)
+    )
 
 
 def _probabilities(windows: Windows, logits: list[np.ndarray]) -> np.ndarray:

@@ -97,9 +97,14 @@ class _Source:
     stored: Model  # the same, or of an int8 finalist that
 
     @property
+    def is_int8(self) -> bool:
+        """Whether the finalist is int8 itself, beside which lies the float network it was quantised from."""
+        return self.stored is not self.model
+
+    @property
     def int8(self) -> Model:
         """The finalist in int8: as it was stored, else quantised now."""
-        if self.stored.candidate.weight_type == "int8":
+        if self.is_int8:
             return self.stored
         return post_training(self.model, Material(self.run.root, self.opened.clips.split("train"), {}))
 
@@ -148,14 +153,15 @@ def _write(
     frontend, test = model.candidate.frontend, clips.split("test")
     network, difference = torch_run(model.whole), None
     reference = open_test(root, test, frontend, network)
-    own = source.stored is not model
     int8_reference = None
     if format_ == "onnx":
-        calibration = calibration_features(root, clips.split("train"), frontend) if int8 else None
-        if own and int8:
+        quantised = None
+        if int8 and source.is_int8:
             int8_reference = open_test(root, test, frontend, torch_run(source.stored.whole))
-        quantised = None if int8_reference is None else (source.stored, int8_reference)
-        models, difference = write_onnx(folder, model, calibration, reference, quantised)
+            quantised = source.stored, int8_reference
+        elif int8:
+            quantised = calibration_features(root, clips.split("train"), frontend)
+        models, difference = write_onnx(folder, model, reference, quantised)
     elif format_ == "executorch":
         int8_model = source.int8
         int8_reference = open_test(root, test, frontend, torch_run(int8_model.whole))
@@ -163,7 +169,7 @@ def _write(
     else:
         reference = open_test(root, test, frontend, torch_run(source.stored.whole))
         models = write_torch(folder, source.trained.folder / MODEL, reference)
-    usual = ANY_LOSS if own else TOLERANCE
+    usual = ANY_LOSS if source.is_int8 else TOLERANCE
     refuse_other_networks(models, usual if int8_tolerance is None else int8_tolerance)
     write_json(folder / names.FRONTEND, frontend_note(frontend))
     labels = "".join(f"{name}\n" for name in model.classes)
@@ -231,7 +237,7 @@ def _card(source: _Source, folder: Path) -> str:
         "test": measure_on_test(trained, splits["test"], source.run.root, seen),
     }
     counts = {name: len(part) for name, part in splits.items()}
-    said = WHAT if source.stored is source.model else {**WHAT, **FLOAT_TWIN}
+    said = {**WHAT, **FLOAT_TWIN} if source.is_int8 else WHAT
     files = {name: what for name, what in said.items() if (folder / name).exists()}
     return model_card(source.space, source.finalist, trained, metrics, source.opened.synthetic, counts, files)
 

@@ -60,16 +60,12 @@ def torch_run(module: nn.Module) -> Run:
 
 
 def write_onnx(
-    folder: Path,
-    model: Model,
-    calibration: np.ndarray | None,
-    reference: Reference,
-    int8: tuple[Model, Reference] | None = None,
+    folder: Path, model: Model, reference: Reference, int8: np.ndarray | tuple[Model, Reference] | None
 ) -> tuple[dict[str, Measured], float]:
-    """Write the graphs, int8 where there are ``calibration`` features, and run each on the test split.
+    """Write the graphs and run each on the test split.
 
-    The int8 graph is that of the finalist in ``int8``, if given, beside its scores in PyTorch, else the float ``model``
-    quantised by onnxruntime.
+    ``int8`` (None: no int8 graphs) is an int8 finalist and its scores in PyTorch, whose own graph is written, or features to
+    calibrate with, for the float ``model`` to be quantised by onnxruntime.
 
     Returns them by file name, and the largest difference of the front end's features on the test split.
     """
@@ -89,24 +85,24 @@ def write_onnx(
     frontend = model.candidate.frontend
     front = frontend_graph(frontend)
     networks = {names.MODEL: with_half_constants(network_graph(model.whole, frontend.shape, fold=False))}
-    fronts = {}
-    if calibration is not None:
+    fronts, twins = {}, {}
+    if int8 is not None:
         with busy("quantising"):
-            if int8 is not None:
-                networks[names.INT8], fronts[names.INT8] = qdq_graph(int8[0].whole, frontend.shape), raised(front)
+            if isinstance(int8, tuple):
+                finalist, twins[names.INT8] = int8
+                networks[names.INT8], fronts[names.INT8] = qdq_graph(finalist.whole, frontend.shape), raised(front)
             else:
-                networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), calibration)
+                networks[names.INT8] = quantised(network_graph(model.whole, frontend.shape, fold=True), int8)
     models = {}
     for name, network in networks.items():
         graphs = {name: network, WAVEFORM[name]: joined(fronts.get(name, front), network)}
-        twin = int8[1] if int8 is not None and name == names.INT8 else None
         for file, graph in graphs.items():
             graph = with_short_names(graph)
             onnx.checker.check_model(graph)
             onnx.save(graph, folder / file)
             scores = reference.probabilities_of(open_session(folder / file), file, waveforms=file == WAVEFORM[name])
             size = (folder / file).stat().st_size
-            models[file] = Measured(size, constant_bytes(graph), *_parities(scores, reference, twin))
+            models[file] = Measured(size, constant_bytes(graph), *_parities(scores, reference, twins.get(name)))
     return models, reference.front_end_difference(open_session(front.SerializeToString()))
 
 

@@ -96,7 +96,7 @@ def test_program_and_graph_compute_what_the_reference_does(what: str) -> None:
     assert not left, "all of it is XNNPACK's"
     assert noise_db(open_session(qdq_graph(reference, spec.input).SerializeToString())(x), expected) < -60
     # Of a mean that gates a map halves go away from zero in the reference, in XNNPACK where they happen to.
-    assert noise_db(open_program(program)(x), expected) < (-30 if what in ("se", "eca") else -60)
+    assert noise_db(open_program(program)(x), expected) < (-40 if what in ("se", "eca") else -60)
     assert not any("dropout" in str(node.target) for node in reference.graph.nodes)
 
 
